@@ -1,0 +1,84 @@
+"""The one canonical form that every Keras file is brought to, whatever version wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasLayer:
+    """A layer with its weights.
+
+    Attributes
+    ----------
+    name
+        Path of the layer: its own name behind those of the models it is nested in.
+    kind
+        Class name by Keras 3 (``Conv2D``, also for Keras 1's ``Convolution2D``).
+    config
+        Keyword arguments as Keras 3 names them: tuples as lists of int, ``data_format`` always present
+        where the class has one, ``activation`` a name. What has no meaning at inference may be left in.
+    weights
+        Variables by their Keras 3 names (``kernel``, ``bias``, ``gamma``, ``moving_mean``...), as stored,
+        in Keras's layout: convolution kernels ``(*spatial, in, out)``.
+    trainable
+        As the file says, a frozen parent model included.
+    problem
+        Why this layer cannot be understood (a Lambda, a custom class); None if it can.
+    """
+
+    name: str
+    kind: str
+    config: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]]
+    trainable: bool = True
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCall:
+    """One call of a layer on tensors.
+
+    Attributes
+    ----------
+    name
+        The layer's path; ``path#2`` for its second call. Unique.
+    layer
+        What is called. Shared by the calls of a shared layer.
+    inputs
+        For each tensor taken: name of the call that made it, and which of its outputs (0 for the first).
+        An ``InputLayer`` of the whole model has none; one of a nested model has the tensor passed in.
+    """
+
+    name: str
+    layer: KerasLayer
+    inputs: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KerasModel:
+    """A whole model, nested models unfolded, its calls in topological order.
+
+    Attributes
+    ----------
+    calls
+        Order of the file where that is topological.
+    inputs, outputs
+        Call and output index, in the model's order.
+    keras_version
+        ``(major, minor)`` of what wrote the file; ``(2, 0)`` where the config leaves it open.
+    backend
+        ``tensorflow``, ``theano``...; None if the file does not say.
+    """
+
+    name: str
+    calls: tuple[LayerCall, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, int], ...]
+    keras_version: tuple[int, int]
+    backend: str | None = None
+    notes: tuple[str, ...] = ()
