@@ -1,0 +1,271 @@
+"""Network files: recognised by content, read without running anything in them.
+
+`open_network` is the one door. What a file is, is decided by the table `FORMATS`: content first, and the
+name only where content leaves it open.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoroscope.errors import NetworkError, RefusedFile, UnknownFormat
+from fluoroscope.network.budget import Budget, human_bytes
+from fluoroscope.network.graph import LayerGraph
+from fluoroscope.network.onnx_network import OnnxNetwork
+from fluoroscope.network.protocol import Network, Provenance
+
+Size = tuple[int, int]
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_ZIP = b"PK\x03\x04"
+_LARGEST_FILE_SHARE = 2
+"""A file may be this many times the memory budget: half of an old file can be optimizer state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """What a reader makes of a file: the graph, how to remake it for another size, and who wrote it."""
+
+    graph: LayerGraph
+    resize: Callable[[int, int], LayerGraph] | None
+    writer: str | None = None
+    backend: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """A kind of file.
+
+    Attributes
+    ----------
+    name
+        As `Provenance.format` says it.
+    suffixes
+        Usual endings, for messages.
+    recognises
+        From the whole content.
+    read
+        From content, a name for the network and the budget.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    recognises: Callable[[bytes], bool]
+    read: Callable[[bytes, str, Budget], Opened]
+
+
+def open_network(
+    source: str | os.PathLike[str] | bytes | Network,
+    *,
+    budget: Budget | None = None,
+    threads: int = 0,
+) -> Network:
+    """Open a trained network.
+
+    Nothing in the file is executed, no other file is touched, and sizes are checked before memory is taken.
+
+    Parameters
+    ----------
+    source
+        A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one. A
+        `Network` is returned as it is.
+    budget
+        Limits; 2 GiB of memory by default.
+    threads
+        Threads for running it; 0 for one a core.
+
+    Raises
+    ------
+    NetworkError
+        Of a kind that says what is wrong: `UnknownFormat`, `DamagedFile`, `RefusedFile`,
+        `UnsupportedLayer`, `WeightMismatch`.
+    BudgetExceeded
+        The sizes that the file declares are over the budget.
+    """
+    if isinstance(source, Network):
+        return source
+    budget = budget or Budget()
+    path = None if isinstance(source, bytes) else os.fspath(source)
+    data = source if isinstance(source, bytes) else _read_file(Path(os.fspath(source)), budget)
+    label = repr(path) if path is not None else "These bytes"
+    name = Path(path).stem if path is not None else "network"
+    try:
+        form = _recognise(data)
+        opened = form.read(data, name, budget)
+    except NetworkError as error:
+        raise type(error)(f"{label}: {error}") from error
+    provenance = Provenance(
+        path=path,
+        format=form.name,
+        writer=opened.writer,
+        backend=opened.backend,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size=len(data),
+        notes=(*opened.notes, *_weight_notes(opened.graph.weights)),
+    )
+    return OnnxNetwork(opened.graph, provenance, budget=budget, resize=opened.resize, threads=threads)
+
+
+def _read_file(path: Path, budget: Budget) -> bytes:
+    """The bytes of a regular file."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise _directory_error(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnknownFormat(f"{str(path)!r} is no regular file. Give the path of a network file.")
+        budget_bytes = budget.memory * _LARGEST_FILE_SHARE
+        if status.st_size > budget_bytes:
+            Budget(memory=budget_bytes).allow(status.st_size, f"Reading {str(path)!r}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error
+    except OSError as error:
+        raise NetworkError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+
+
+def _directory_error(path: Path) -> NetworkError:
+    if (path / "saved_model.pb").exists():
+        return RefusedFile(
+            f"{str(path)!r} is a TensorFlow SavedModel: a program, which is not run. Where it was made, "
+            "convert it: model.save('model.keras'), or python -m tf2onnx.convert --saved-model DIR "
+            "--output model.onnx."
+        )
+    return UnknownFormat(f"{str(path)!r} is a folder. Give the path of a network file.")
+
+
+def _recognise(data: bytes) -> Format:
+    if not data:
+        raise UnknownFormat("The file is empty.")
+    for form in FORMATS:
+        if form.recognises(data):
+            return form
+    for marks, why in _PROGRAMS:
+        if any(data[at : at + len(mark)] == mark for at, mark in marks):
+            raise RefusedFile(why)
+    for marks, why in _STRANGERS:
+        if any(data[at : at + len(mark)] == mark for at, mark in marks):
+            raise UnknownFormat(why)
+    known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
+    raise UnknownFormat(
+        f"Its content is no network format known here (it begins with {data[:8]!r}, "
+        f"{human_bytes(len(data))}). Known: {known}."
+    )
+
+
+_PICKLE = "This is a Python pickle: a program, which is not run. "
+_PROGRAMS: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
+    (
+        ((0, b"\x80\x02"), (0, b"\x80\x03"), (0, b"\x80\x04"), (0, b"\x80\x05")),
+        _PICKLE + "Load it where you trust it and export the network: model.save('model.keras') or "
+        "torch.onnx.export(model, example, 'model.onnx').",
+    ),
+    (
+        ((0, _ZIP),),
+        "This is a zip archive without a config.json, so no .keras file. If PyTorch wrote it (.pt, .pth), it "
+        "holds a pickle: a program, which is not run. Export the network: "
+        "torch.onnx.export(model, example, 'model.onnx').",
+    ),
+)
+_STRANGERS: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
+    (
+        ((4, b"TFL3"),),
+        "This is a TensorFlow Lite model, which is not read. Give the Keras file it was made of.",
+    ),
+    (
+        ((0, b"{"), (0, b'"{')),
+        "This is JSON: an architecture without its weights. Give the full model file (model.save).",
+    ),
+    (((0, b"\xff\xd8\xff"), (0, b"\x89PNG"), (0, b"GIF8")), "This is a picture. The network comes first."),
+)
+
+
+def _is_hdf5(data: bytes) -> bool:
+    """The signature stands at 0, or behind a user block at 512, 1024, 2048..."""
+    at = 0
+    while at < min(len(data), 1 << 20):
+        if data[at : at + 8] == _HDF5:
+            return True
+        at = max(512, 2 * at)
+    return False
+
+
+def _is_keras_archive(data: bytes) -> bool:
+    if not data.startswith(_ZIP):
+        return False
+    from fluoroscope.formats import keras_archive
+
+    return keras_archive.is_keras_archive(data)
+
+
+def _is_onnx(data: bytes) -> bool:
+    """An ONNX file is a bare protobuf message: its first field is its version, a number of one byte."""
+    return len(data) > 8 and data[0] == 0x08 and 1 <= data[1] <= 32 and data[2] in _ONNX_SECOND_FIELD
+
+
+_ONNX_SECOND_FIELD = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
+"""Tags of the fields that can follow the version: producer, domain, model version, doc, graph, opsets."""
+
+
+def _read_keras_hdf5(data: bytes, name: str, budget: Budget) -> Opened:
+    from fluoroscope.formats import keras_hdf5
+
+    return _translated(keras_hdf5.read(data, limit=budget.memory), name)
+
+
+def _read_keras_archive(data: bytes, name: str, budget: Budget) -> Opened:
+    from fluoroscope.formats import keras_archive
+
+    return _translated(keras_archive.read(data, limit=budget.memory), name)
+
+
+def _translated(model: Any, name: str) -> Opened:
+    raise NotImplementedError
+
+
+def _read_onnx(data: bytes, name: str, budget: Budget) -> Opened:
+    from fluoroscope.formats import onnx_file
+
+    graph, writer = onnx_file.read(data, name=name, budget=budget)
+
+    def resize(height: int, width: int) -> LayerGraph:
+        return onnx_file.read(data, name=name, budget=budget, size=(height, width))[0]
+
+    free = any(None in entry.shape[1:] for entry in graph.inputs)
+    return Opened(graph=graph, resize=resize if free else None, writer=writer)
+
+
+def _weight_notes(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
+    """Weights that are NaN or infinite are shown, but not without a word."""
+    bad = [
+        name
+        for name, array in weights.items()
+        # The sum is a quick test; it may overflow where no single value has.
+        if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all()
+    ]
+    if not bad:
+        return ()
+    more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
+    return (f"NaN or infinite weights in {', '.join(bad[:5])}{more}",)
+
+
+FORMATS: tuple[Format, ...] = (
+    Format(name="keras-hdf5", suffixes=(".h5", ".hdf5"), recognises=_is_hdf5, read=_read_keras_hdf5),
+    Format(
+        name="keras-archive",
+        suffixes=(".keras",),
+        recognises=_is_keras_archive,
+        read=_read_keras_archive,
+    ),
+    Format(name="onnx", suffixes=(".onnx",), recognises=_is_onnx, read=_read_onnx),
+)

@@ -31,12 +31,15 @@ class GraphInput:
         With batch as first axis; None for a free size, the batch's always.
     channel_axis
         Where the channels lie in `shape`; a caller's channels-last batch is transposed accordingly.
+    dtype
+        NumPy's name of the type the graph takes; a caller's float32 is converted.
     """
 
     tensor: str
     layer: str
     shape: tuple[int | None, ...]
     channel_axis: int
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,85 @@
+"""Limits on memory, checked from declared sizes before anything is allocated or run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import prod
+
+from fluoroscope.errors import BudgetExceeded, UsageError
+from fluoroscope.network.protocol import Shape
+
+GIB = 2**30
+
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What opening and running a network may cost.
+
+    Attributes
+    ----------
+    memory
+        Bytes for the weights, and again for the activations alive at one time. 2 GiB by default: it holds
+        every network of ``keras.applications`` with all its activations for one picture.
+    """
+
+    memory: int = 2 * GIB
+
+    def __post_init__(self) -> None:
+        if self.memory <= 0:
+            raise UsageError(f"A memory budget is a positive number of bytes, not {self.memory}.")
+
+    def allow(self, size: int, what: str, instead: str = "") -> None:
+        """Raise `BudgetExceeded` when `size` bytes for `what` are over the budget.
+
+        Parameters
+        ----------
+        what
+            Begins the message: ``"The weights of dense_1"``.
+        instead
+            What else could be done, besides a larger budget.
+        """
+        if size <= self.memory:
+            return
+        hint = f" {instead}" if instead else ""
+        raise BudgetExceeded(
+            f"{what} would take {human_bytes(size)}; the memory budget is {human_bytes(self.memory)}. "
+            f"Nothing was allocated.{hint} "
+            f"If you trust the file, raise the budget: --memory {_ceil_gib(size)}G, "
+            f"or budget=Budget(memory={_ceil_gib(size)} * 2**30)."
+        )
+
+
+def activation_bytes(shape: Shape, batch: int = 1) -> int:
+    """Bytes of one float32 activation; a size that is not known counts as 1."""
+    return 4 * batch * prod(size if size is not None else 1 for size in shape)
+
+
+def human_bytes(size: int) -> str:
+    """``1536`` as ``1.5 KiB``."""
+    amount, unit = float(size), "bytes"
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if amount < 1024 or unit == "PiB":
+            break
+        amount /= 1024
+    return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+
+
+def parse_bytes(text: str) -> int:
+    """``"2G"``, ``"500 MB"``, ``"1.5GiB"`` as bytes; units are powers of 1024.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
+    if match is None or float(match[1]) == 0:
+        raise UsageError(f"A size is a number with K, M, G or T behind it, such as 2G; not {text!r}.")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _ceil_gib(size: int) -> int:
+    return -(-size // GIB)
