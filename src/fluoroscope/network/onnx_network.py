@@ -16,14 +16,12 @@ from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
+from fluoroscope.network.selection import PRE
 from fluoroscope.network.summary import summary_html, summary_text
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
-
-PRE = ":pre"
-"""Suffix of a layer's name that asks for the value before its fused activation."""
 
 _IR_VERSION = 10
 """ONNX file version of the graphs handed to onnxruntime: the newest that its oldest release here reads."""
@@ -237,7 +235,7 @@ class OnnxNetwork:
         return feeds, counts.pop() if counts else 0
 
     def _free_size(self, batch: FloatArray | Mapping[str, FloatArray]) -> tuple[int, int] | None:
-        """The batch's height and width where the network leaves them open (unknown sizes cannot be checked)."""
+        """The batch's height and width where the network leaves them open."""
         shape = self._inputs[0].shape if self._inputs else ()
         if self._resize is None or len(shape) != 3 or None not in shape[:2]:
             return None

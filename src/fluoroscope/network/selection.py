@@ -1,0 +1,132 @@
+"""Which layers are meant: by name, pattern, kind, number or range."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, get_args
+
+from fluoroscope.errors import LayerNotFound, UsageError
+from fluoroscope.network.protocol import Family
+
+if TYPE_CHECKING:
+    from fluoroscope.network.protocol import Layer, Network
+
+Selection = str | int | slice | Iterable["str | int | slice"] | None
+"""What `select` takes."""
+
+PRE = ":pre"
+"""Suffix of a layer's name that asks for the value before its fused activation."""
+
+_FAMILIES = frozenset(get_args(Family))
+_RANGE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
+
+
+def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
+    """Names of the layers meant, in network order, each once.
+
+    Parameters
+    ----------
+    wanted
+        One of these, or several (in a string, separated by commas):
+
+        - None: every layer that can be shown, but not the inputs;
+        - ``"all"``: the inputs as well;
+        - a name (``"conv2d_2"``), or a pattern (``"block?_conv*"``);
+        - a coarse kind (``"conv"``, ``"pool"``, ``"dense"``, ``"normalization"``...) or a class
+          (``"Conv2D"``);
+        - a number or range in the layer table, counted from 0 as ``model.layers`` is: ``3``, ``"1:18"``,
+          ``slice(1, 18)``;
+        - any of these behind ``!``: not these;
+        - any of these before ``:pre``: the value before the fused activation, of the layers that have one.
+
+    Raises
+    ------
+    LayerNotFound
+        For what means no layer, with the nearest names.
+    UsageError
+        When nothing is left.
+    """
+    layers = network.layers
+    order = {name: i for i, layer in enumerate(layers) for name in (layer.name + PRE, layer.name)}
+    if wanted is None:
+        return tuple(layer.name for layer in layers if layer.family != "input" and showable(layer))
+    chosen: set[str] = set()
+    excluded: set[str] = set()
+    terms = list(_terms(wanted))
+    for term in terms:
+        if isinstance(term, str) and term.startswith("!"):
+            excluded.update(_resolve(layers, term[1:]))
+        else:
+            chosen.update(_resolve(layers, term))
+    if terms and all(isinstance(term, str) and term.startswith("!") for term in terms):
+        chosen.update(select(network))
+    if not chosen - excluded:
+        raise UsageError(f"{wanted!r} leaves no layer. `fluoroscope summary MODEL` lists them.")
+    # Before the activation comes first; both have the number of their layer.
+    return tuple(sorted(chosen - excluded, key=lambda name: (order[name], not name.endswith(PRE))))
+
+
+def showable(layer: Layer) -> bool:
+    """True for an output that can be run and drawn: a vector, or channels along one, two or three axes."""
+    return layer.problem is None and 1 <= len(layer.shape) <= 4
+
+
+def _terms(wanted: Selection) -> Iterable[str | int | slice]:
+    if isinstance(wanted, str):
+        # A comma can be part of no name that Keras writes.
+        yield from (term.strip() for term in wanted.split(",") if term.strip())
+    elif isinstance(wanted, (int, slice)):
+        yield wanted
+    elif wanted is not None:
+        yield from wanted
+
+
+def _resolve(layers: Sequence[Layer], term: str | int | slice) -> list[str]:
+    if isinstance(term, slice):
+        return [layer.name for layer in layers[term] if showable(layer)]
+    if isinstance(term, int):
+        return [_numbered(layers, term).name]
+    names = {layer.name for layer in layers}
+    if term in names:
+        return [term]
+    if term.endswith(PRE):
+        inner = _resolve(layers, term.removesuffix(PRE))
+        have = {layer.name for layer in layers if layer.has_pre}
+        kept = [name + PRE for name in inner if name in have]
+        if not kept:
+            raise LayerNotFound(f"{term!r}: no such layer has a fused activation, so nothing before it.")
+        return kept
+    if term == "all":
+        return [layer.name for layer in layers if showable(layer)]
+    if re.fullmatch(r"-?\d+", term):
+        return [_numbered(layers, int(term)).name]
+    bounds = _RANGE.fullmatch(term)
+    if bounds is not None:
+        start, stop, step = (int(part) if part is not None else None for part in bounds.groups())
+        if step == 0:
+            raise UsageError(f"{term!r}: a range cannot go in steps of 0.")
+        return [layer.name for layer in layers[slice(start, stop, step)] if showable(layer)]
+    if term in _FAMILIES:
+        found = [layer.name for layer in layers if layer.family == term]
+    else:
+        found = [layer.name for layer in layers if layer.kind == term]
+    found = found or [layer.name for layer in layers if fnmatchcase(layer.name, term)]
+    if not found:
+        near = get_close_matches(term, [*names, *_FAMILIES, *{layer.kind for layer in layers}], n=2)
+        hint = (
+            f" Did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else " `fluoroscope summary MODEL` lists them."
+        )
+        raise LayerNotFound(f"No layer is called {term!r}, and it is no kind or pattern of one.{hint}")
+    usable = {layer.name for layer in layers if showable(layer)}
+    return [name for name in found if name in usable] or found
+
+
+def _numbered(layers: Sequence[Layer], number: int) -> Layer:
+    if not -len(layers) <= number < len(layers):
+        raise LayerNotFound(f"There is no layer {number}: they are numbered 0 to {len(layers) - 1}.")
+    return layers[number]
