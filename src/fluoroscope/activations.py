@@ -1,0 +1,352 @@
+"""What a network made of one picture: a mapping from layers to their feature maps.
+
+Everything here is frozen: arrays are read-only, and slicing gives views.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoroscope.errors import LayerNotFound, UsageError
+from fluoroscope.network.protocol import FloatArray, Layer, Network
+from fluoroscope.network.selection import PRE, Selection, select
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fluoroscope.drawing.sheet import Sheet
+    from fluoroscope.drawing.style import Style
+    from fluoroscope.images import Prepared
+    from fluoroscope.output.report import Report
+    from fluoroscope.statistics.channels import ChannelStatistics
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many steps are done, how many there are, and what was done last."""
+
+
+class FeatureMaps:
+    """The activation of one layer for one picture, or some of its channels.
+
+    Attributes
+    ----------
+    name
+        As captured: the layer's name, or ``name:pre``.
+    layer
+        Its row of the layer table.
+    number
+        Number of that row, counted from 0.
+    channels
+        Numbers of the channels held, in order.
+    values
+        ``(height, width, channels)`` float32, read-only; ``(channels,)`` for a vector, ``(steps, channels)``
+        for a sequence. In activation units.
+    """
+
+    def __init__(
+        self, name: str, layer: Layer, number: int, values: FloatArray, channels: Sequence[int] | None = None
+    ) -> None:
+        self.name = name
+        self.layer = layer
+        self.number = number
+        self.channels = tuple(range(values.shape[-1]) if channels is None else channels)
+        self.values = values.view()
+        self.values.flags.writeable = False
+
+    @cached_property
+    def maps(self) -> FloatArray:
+        """``(channels, height, width)``, contiguous, read-only: as they are drawn.
+
+        A vector is maps of one activation, a sequence maps of one row, a volume its slices one below the
+        other.
+        """
+        first = np.moveaxis(self.values, -1, 0)
+        count, rest = first.shape[0], first.shape[1:]
+        shape = (count, *((1, 1) if not rest else (1, *rest) if len(rest) == 1 else (-1, rest[-1])))
+        maps = np.ascontiguousarray(first).reshape(shape)
+        maps.flags.writeable = False
+        return maps
+
+    @cached_property
+    def statistics(self) -> ChannelStatistics:
+        """Mean, standard deviation, extremes, fraction active, flat, non-finite: of each channel."""
+        from fluoroscope.statistics.channels import channel_statistics
+
+        return channel_statistics(self.maps)
+
+    @property
+    def is_vector(self) -> bool:
+        """True for a layer without spatial axes."""
+        return self.values.ndim == 1
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    def __iter__(self) -> Iterator[FeatureMap]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> FeatureMap: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int]) -> FeatureMaps: ...
+    def __getitem__(self, index: int | slice | Sequence[int]) -> FeatureMap | FeatureMaps:
+        """One channel by its place, or several as a slice or a list of places."""
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise LayerNotFound(
+                    f"{self.name!r} has {len(self)} channels, 0 to {len(self) - 1}; there is no {index}."
+                )
+            return FeatureMap(self, int(index) % len(self))
+        if isinstance(index, slice):
+            values, channels = self.values[..., index], self.channels[index]
+        else:
+            chosen = [self[int(i)].place for i in index]
+            values, channels = self.values[..., chosen], [self.channels[i] for i in chosen]
+        if not channels:
+            raise LayerNotFound(f"{index!r} leaves no channel of {self.name!r}; it has {len(self)}.")
+        return FeatureMaps(self.name, self.layer, self.number, values, channels)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.values.shape))
+        return f"<FeatureMaps {self.name!r} ({self.layer.kind}): {shape}>"
+
+    def sheet(self, style: Style | None = None, **options: Any) -> Sheet:
+        """All channels tiled in rows.
+
+        Parameters
+        ----------
+        style
+            How; or give its fields here: ``columns``, ``zoom``, ``gap``, ``colormap``, and those of the
+            scaling: ``method`` (or ``scaling="minmax"``), ``scope``, ``percentiles``, ``low``, ``high``.
+        """
+        from fluoroscope.output.draw import draw_sheet, style_of
+
+        return draw_sheet(self, style_of(style, **options))
+
+    def figure(self, style: Style | None = None, **options: Any) -> Figure:
+        """The sheet as a matplotlib figure, with channel numbers (needs ``fluoroscope[figure]``)."""
+        from fluoroscope.output.draw import style_of
+        from fluoroscope.output.figure import maps_figure
+
+        return maps_figure(self, style_of(style, **options))
+
+    def _repr_html_(self) -> str:
+        from fluoroscope.output.html import maps_html
+
+        return maps_html(self)
+
+
+class FeatureMap:
+    """One channel of a layer for one picture.
+
+    Attributes
+    ----------
+    parent
+        The feature maps it is one of.
+    place
+        Its place among them.
+    """
+
+    def __init__(self, parent: FeatureMaps, place: int) -> None:
+        self.parent = parent
+        self.place = place
+
+    @property
+    def channel(self) -> int:
+        """Its number in the layer."""
+        return self.parent.channels[self.place]
+
+    @property
+    def name(self) -> str:
+        """``conv2d_2[10]``."""
+        return f"{self.parent.name}[{self.channel}]"
+
+    @property
+    def layer(self) -> Layer:
+        """Row of the layer table."""
+        return self.parent.layer
+
+    @property
+    def values(self) -> FloatArray:
+        """``(height, width)`` float32, read-only, in activation units; of no axis for a vector's value."""
+        return self.parent.values[..., self.place]
+
+    @property
+    def maps(self) -> FloatArray:
+        """``(1, height, width)``: as it is drawn."""
+        return self.parent.maps[self.place : self.place + 1]
+
+    @cached_property
+    def statistics(self) -> ChannelStatistics:
+        """As `FeatureMaps.statistics`, of this channel alone."""
+        from fluoroscope.statistics.channels import channel_statistics
+
+        return channel_statistics(self.maps)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"<FeatureMap {self.name}: {' x '.join(map(str, self.values.shape)) or 'one value'}>"
+
+    def figure(self, *, colormap: str | None = None) -> Figure:
+        """The channel as ``matshow`` draws it, its values beside it (needs ``fluoroscope[figure]``).
+
+        The colours run from the channel's smallest to its largest value.
+        """
+        from fluoroscope.output.figure import map_figure
+
+        return map_figure(self, colormap)
+
+    def save(self, path: str | os.PathLike[str], style: Style | None = None, **options: Any) -> None:
+        """Write a PNG of the channel with a legend of its values; ``legend=False`` for the bare pixels."""
+        from fluoroscope.output.channel import save_channel
+        from fluoroscope.output.draw import style_of
+
+        legend = bool(options.pop("legend", True))
+        save_channel(self, path, style_of(style, **options), legend=legend)
+
+    def _repr_html_(self) -> str:
+        from fluoroscope.output.html import map_html
+
+        return map_html(self)
+
+
+class Activations(Mapping[str, FeatureMaps]):
+    """Layer name -> feature maps, of one picture in one network, in network order.
+
+    Attributes
+    ----------
+    network
+        What was run.
+    prepared
+        The picture, before and after preprocessing, with every step recorded.
+    predictions
+        Output layer -> its vector of values; only outputs that are vectors.
+    skipped
+        Layers that could not be run -> why.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        prepared: Prepared,
+        values: Mapping[str, FloatArray],
+        predictions: Mapping[str, FloatArray],
+    ) -> None:
+        self.network = network
+        self.prepared = prepared
+        self.predictions = dict(predictions)
+        self.skipped = {layer.name: layer.problem for layer in network.layers if layer.problem is not None}
+        rows = {layer.name: (number, layer) for number, layer in enumerate(network.layers)}
+        self._maps: dict[str, FeatureMaps] = {}
+        for name, array in values.items():
+            number, layer = rows[name if name in rows else name.removesuffix(PRE)]
+            self._maps[name] = FeatureMaps(name, layer, number, array)
+
+    def __getitem__(self, name: str) -> FeatureMaps:
+        try:
+            return self._maps[name]
+        except KeyError:
+            if name in self.skipped:
+                raise LayerNotFound(f"{name!r} was not captured: {self.skipped[name]}") from None
+            known = any(layer.name == name.removesuffix(PRE) for layer in self.network.layers)
+            hint = f"capture it with layers={name!r}" if known else f"there are {', '.join(self._maps)}"
+            raise LayerNotFound(f"No layer {name!r} among those captured; {hint}.") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._maps)
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def __repr__(self) -> str:
+        channels = sum(len(maps) for maps in self.values())
+        return (
+            f"<Activations of {self.prepared.image.name!r} in {self.network.name!r}: "
+            f"{len(self)} layers, {channels} channels>"
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all values held."""
+        return sum(maps.values.nbytes for maps in self.values())
+
+    def select(self, layers: Selection) -> Activations:
+        """Some of the layers, chosen as in `fluoroscope.capture`. Nothing is copied or run."""
+        chosen = [name for name in select(self.network, layers) if name in self._maps]
+        if not chosen:
+            raise LayerNotFound(f"None of the layers captured is among {layers!r}: {', '.join(self._maps)}.")
+        values = {name: self._maps[name].values for name in chosen}
+        return Activations(self.network, self.prepared, values, self.predictions)
+
+    def report(
+        self, style: Style | None = None, *, classes: Sequence[str] = (), **options: Any
+    ) -> Report:
+        """Everything drawn, for the writers in `fluoroscope.output`; layers are drawn as they are taken."""
+        from fluoroscope.output.draw import report, style_of
+
+        return report([self], style_of(style, **options), classes=classes)
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        style: Style | None = None,
+        *,
+        classes: Sequence[str] = (),
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> None:
+        """Write everything; the name says what.
+
+        Parameters
+        ----------
+        path
+            ``.pdf``: a page a layer; ``.png``: one large picture; ``.npz``: the values; no suffix, or a
+            folder: a PNG a layer with ``activations.npz`` and ``manifest.json``.
+        style, options
+            As in `FeatureMaps.sheet`.
+        classes
+            Names of the classes, in the order of the network's outputs.
+        progress
+            Told of every layer.
+
+        Raises
+        ------
+        UsageError
+            For another suffix; nothing is written then.
+        """
+        from fluoroscope.output import save_report
+
+        save_report(self.report(style, classes=classes, **options), path, source=[self], progress=progress)
+
+    def _repr_html_(self) -> str:
+        from fluoroscope.output.html import activations_html
+
+        return activations_html(self)
+
+
+def check_classes(classes: Sequence[str], predictions: Mapping[str, FloatArray]) -> tuple[str, ...]:
+    """Class names as a tuple, if there is one for each value of an output (one value may have one or two).
+
+    Raises
+    ------
+    UsageError
+        When no output has as many values as there are names.
+    """
+    names = tuple(classes)
+    sizes = {len(values) for values in predictions.values()}
+    if names and sizes and len(names) not in sizes and not (1 in sizes and len(names) == 2):
+        raise UsageError(
+            f"There are {len(names)} class names, but the network's output has "
+            f"{' or '.join(map(str, sorted(sizes)))} values. One name a line, in the order of the output."
+        )
+    return names
