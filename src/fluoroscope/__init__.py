@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fluoroscope import demo, errors
     from fluoroscope.activations import Activations, FeatureMap, FeatureMaps
-    from fluoroscope.capturing import capture, capture_in_groups, capture_many, prepare
+    from fluoroscope.capturing import Groups, capture, capture_many, prepare
     from fluoroscope.drawing.scaling import Limits, Scaling
     from fluoroscope.drawing.sheet import Sheet
     from fluoroscope.drawing.style import Style
@@ -37,6 +37,7 @@ _HOMES = {
     "FeatureMap": "activations",
     "FeatureMaps": "activations",
     "FluoroscopeError": "errors",
+    "Groups": "capturing",
     "Image": "images",
     "InputSpec": "network.protocol",
     "Layer": "network.protocol",
@@ -50,7 +51,6 @@ _HOMES = {
     "Sheet": "drawing.sheet",
     "Style": "drawing.style",
     "capture": "capturing",
-    "capture_in_groups": "capturing",
     "capture_many": "capturing",
     "demo": "",
     "errors": "",
@@ -68,6 +68,7 @@ __all__ = [
     "FeatureMap",
     "FeatureMaps",
     "FluoroscopeError",
+    "Groups",
     "Image",
     "InputSpec",
     "Layer",
@@ -82,7 +83,6 @@ __all__ = [
     "Style",
     "__version__",
     "capture",
-    "capture_in_groups",
     "capture_many",
     "demo",
     "errors",

@@ -6,14 +6,14 @@ Everything here is frozen: arrays are read-only, and slicing gives views.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import LayerNotFound, UsageError
+from fluoroscope.errors import LayerNotFound
 from fluoroscope.network.protocol import FloatArray, Layer, Network
 from fluoroscope.network.selection import PRE, Selection, select
 
@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from fluoroscope.drawing.sheet import Sheet
     from fluoroscope.drawing.style import Style
     from fluoroscope.images import Prepared
-    from fluoroscope.output.report import Report
+    from fluoroscope.output.save import Progress
     from fluoroscope.statistics.channels import ChannelStatistics
-
-Progress = Callable[[int, int, str], None]
-"""Called with how many steps are done, how many there are, and what was done last."""
 
 
 class FeatureMaps:
@@ -288,14 +285,6 @@ class Activations(Mapping[str, FeatureMaps]):
         values = {name: self._maps[name].values for name in chosen}
         return Activations(self.network, self.prepared, values, self.predictions)
 
-    def report(
-        self, style: Style | None = None, *, classes: Sequence[str] = (), **options: Any
-    ) -> Report:
-        """Everything drawn, for the writers in `fluoroscope.output`; layers are drawn as they are taken."""
-        from fluoroscope.output.draw import report, style_of
-
-        return report([self], style_of(style, **options), classes=classes)
-
     def save(
         self,
         path: str | os.PathLike[str],
@@ -324,29 +313,12 @@ class Activations(Mapping[str, FeatureMaps]):
         UsageError
             For another suffix; nothing is written then.
         """
-        from fluoroscope.output import save_report
+        from fluoroscope.output.draw import style_of
+        from fluoroscope.output.save import save
 
-        save_report(self.report(style, classes=classes, **options), path, source=[self], progress=progress)
+        save([self], path, style_of(style, **options), classes=classes, progress=progress)
 
     def _repr_html_(self) -> str:
         from fluoroscope.output.html import activations_html
 
         return activations_html(self)
-
-
-def check_classes(classes: Sequence[str], predictions: Mapping[str, FloatArray]) -> tuple[str, ...]:
-    """Class names as a tuple, if there is one for each value of an output (one value may have one or two).
-
-    Raises
-    ------
-    UsageError
-        When no output has as many values as there are names.
-    """
-    names = tuple(classes)
-    sizes = {len(values) for values in predictions.values()}
-    if names and sizes and len(names) not in sizes and not (1 in sizes and len(names) == 2):
-        raise UsageError(
-            f"There are {len(names)} class names, but the network's output has "
-            f"{' or '.join(map(str, sorted(sizes)))} values. One name a line, in the order of the output."
-        )
-    return names

@@ -118,27 +118,37 @@ def _captured(
                 )
 
 
-def capture_in_groups(
-    network: Network, prepared: Prepared, names: Sequence[str], *, memory: int
-) -> Iterator[Activations]:
-    """`capture` for one prepared picture, a few layers at a time.
+class Groups:
+    """The activations of one prepared picture, a few layers at a time.
+
+    Each walk over it runs the network anew, each group as far as its last layer.
 
     Parameters
     ----------
+    network, prepared
+        The network and the picture, as `prepare` made it.
     names
         Layers as `select` names them.
     memory
-        Bytes that the activations of one group may take. A group has at least one layer. Each group runs the
-        network anew, as far as its last layer.
+        Bytes that the activations of one group may take. A group has at least one layer.
     """
-    sized = at_size_of(network, prepared)
-    rows = {layer.name: layer for layer in sized.layers}
-    outputs = vector_outputs(sized)
-    batch = prepared.values[np.newaxis]
-    predictions = {name: array[0] for name, array in sized.run(batch, outputs).items()}
-    for group in _groups(names, rows, memory):
-        values = sized.run(batch, group)
-        yield Activations(sized, prepared, {name: values[name][0] for name in group}, predictions)
+
+    def __init__(self, network: Network, prepared: Prepared, names: Sequence[str], *, memory: int) -> None:
+        self._network = at_size_of(network, prepared)
+        self._prepared = prepared
+        self._memory = memory
+        self.names = tuple(names)
+
+    def __iter__(self) -> Iterator[Activations]:
+        rows = {layer.name: layer for layer in self._network.layers}
+        outputs = vector_outputs(self._network)
+        batch = self._prepared.values[np.newaxis]
+        predictions = {name: array[0] for name, array in self._network.run(batch, outputs).items()}
+        for group in _groups(self.names, rows, self._memory):
+            values = self._network.run(batch, group)
+            yield Activations(
+                self._network, self._prepared, {name: values[name][0] for name in group}, predictions
+            )
 
 
 def _groups(names: Sequence[str], rows: dict[str, Layer], memory: int) -> Iterator[list[str]]:

@@ -41,6 +41,9 @@ class DrawnLayer:
         Where each channel lies in it.
     vector
         The values ``(channels,)`` of a layer without spatial axes; None for feature maps.
+    values
+        The activation itself, channels last; None where the writer has no use for it, so that layers drawn
+        can be kept while their values are let go.
     """
 
     name: str
@@ -52,6 +55,7 @@ class DrawnLayer:
     image: EncodedImage
     geometry: SheetGeometry
     vector: NDArray[np.float32] | None = None
+    values: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
