@@ -73,6 +73,8 @@ class KerasModel:
         ``(major, minor)`` of what wrote the file; ``(2, 0)`` where the config leaves it open.
     backend
         ``tensorflow``, ``theano``...; None if the file does not say.
+    sequential
+        The outermost model is a Sequential, which does not count its input among its layers.
     """
 
     name: str
@@ -81,4 +83,5 @@ class KerasModel:
     outputs: tuple[tuple[str, int], ...]
     keras_version: tuple[int, int]
     backend: str | None = None
+    sequential: bool = False
     notes: tuple[str, ...] = ()
