@@ -59,19 +59,21 @@ class FeatureMaps:
     def maps(self) -> FloatArray:
         """``(channels, height, width)``, contiguous, read-only: as they are drawn.
 
-        A vector is maps of one activation, a sequence maps of one row, a volume its slices one below the
-        other.
+        A sequence is maps of one row; a volume its slices one below the other. A vector is one map of one
+        row, ``(1, 1, channels)``: its values have one scale, and are sparse or flat together.
         """
-        first = np.moveaxis(self.values, -1, 0)
-        count, rest = first.shape[0], first.shape[1:]
-        shape = (count, *((1, 1) if not rest else (1, *rest) if len(rest) == 1 else (-1, rest[-1])))
-        maps = np.ascontiguousarray(first).reshape(shape)
+        if self.is_vector:
+            maps = self.values.reshape(1, 1, -1)
+        else:
+            first = np.moveaxis(self.values, -1, 0)
+            rows = 1 if first.ndim == 2 else -1
+            maps = np.ascontiguousarray(first).reshape(len(first), rows, first.shape[-1])
         maps.flags.writeable = False
         return maps
 
     @cached_property
     def statistics(self) -> ChannelStatistics:
-        """Mean, standard deviation, extremes, fraction active, flat, non-finite: of each channel."""
+        """Mean, standard deviation, extremes, fraction active, flat, non-finite: of each of `maps`."""
         from fluoroscope.statistics.channels import channel_statistics
 
         return channel_statistics(self.maps)
@@ -179,6 +181,8 @@ class FeatureMap:
     @property
     def maps(self) -> FloatArray:
         """``(1, height, width)``: as it is drawn."""
+        if self.parent.is_vector:
+            return self.parent.maps[..., self.place : self.place + 1]
         return self.parent.maps[self.place : self.place + 1]
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob
-from os import PathLike, fspath
+from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from fluoroscope.activations import Activations
 from fluoroscope.errors import PictureError, UsageError
 from fluoroscope.formats import open_network
-from fluoroscope.images import Image, Prepared, Preprocessing, open_image, preprocess
+from fluoroscope.images import Prepared, Preprocessing, open_image, preprocess
 from fluoroscope.network.budget import activation_bytes
-from fluoroscope.network.protocol import FloatArray, Layer, Network
+from fluoroscope.network.protocol import Layer, Network
 from fluoroscope.network.selection import PRE, Selection, select
 
 if TYPE_CHECKING:
@@ -166,9 +166,7 @@ def _groups(names: Sequence[str], rows: dict[str, Layer], memory: int) -> Iterat
         yield group
 
 
-def prepare(
-    network: Network, image: Source, preprocessing: Preprocessing | str | None = None
-) -> Prepared:
+def prepare(network: Network, image: Source, preprocessing: Preprocessing | str | None = None) -> Prepared:
     """The picture as `network` gets it.
 
     Raises
