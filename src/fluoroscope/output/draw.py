@@ -68,8 +68,8 @@ def draw_sheet(maps: FeatureMaps, style: Style, pooled: PooledStatistics | None 
         Statistics of the whole network, for a scale over it; those of the layer if it is drawn by itself.
     """
     scaling = style.scaling
-    if scaling.pooled and pooled is None:
-        pooled = maps.statistics.pooled(maps.maps if scaling.histogram else None)
+    if scaling.needs_pooled and pooled is None:
+        pooled = maps.statistics.pooled(maps.maps if scaling.needs_histogram else None)
     limits = scaling.limits(maps.maps, maps.statistics, pooled)
     if maps.is_vector:
         return sheet_of_vector(maps.maps[0, 0], limits, style)
@@ -133,12 +133,12 @@ def draw_layers(
 
 def pooled_statistics(sources: Iterable[Activations], scaling: Scaling) -> PooledStatistics | None:
     """What a scale over the whole network needs; None for any other scale."""
-    if not scaling.pooled:
+    if not scaling.needs_pooled:
         return None
     pooled = PooledStatistics()
     for acts in sources:
         for maps in acts.values():
-            own = maps.statistics.pooled(maps.maps if scaling.histogram else None)
+            own = maps.statistics.pooled(maps.maps if scaling.needs_histogram else None)
             pooled = own if not pooled.count and not pooled.nonfinite else pooled.merge(own)
     return pooled
 
