@@ -1,0 +1,178 @@
+"""An ONNX graph in the making: nodes, weights, unique names, and values with their two axis orders.
+
+Keras thinks channels last, onnxruntime works channels first. A value knows the order its tensor is in, so a
+run of convolutions needs no transpose between them, and what needs Keras's order gets it with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, helper
+
+from fluoroscope.network.protocol import FloatArray, Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """What a layer makes: a tensor, and how Keras sees it.
+
+    Attributes
+    ----------
+    tensor
+        Name in the graph; its axis 0 is the batch.
+    shape
+        In Keras's order, without batch; None for a free size.
+    channel
+        The axis of `shape` that holds the channels: the last, or 0 in a ``channels_first`` model.
+    moved
+        True when `shape`'s last axis lies at the tensor's axis 1 (channels first); False when the tensor has
+        Keras's order.
+    """
+
+    tensor: str
+    shape: Shape
+    channel: int
+    moved: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Number of axes without the batch."""
+        return len(self.shape)
+
+    @property
+    def last(self) -> int:
+        """The last axis of `shape`."""
+        return len(self.shape) - 1
+
+    def axis(self, place: int) -> int:
+        """Where axis `place` of `shape` lies in the tensor (whose axis 0 is the batch)."""
+        if not self.moved:
+            return place + 1
+        return 1 if place == self.last else place + 2
+
+    @property
+    def channel_axis(self) -> int:
+        """Where the channels lie in the tensor; 0 when there is nothing but a batch."""
+        return self.axis(self.channel) if self.shape else 0
+
+    @property
+    def tensor_shape(self) -> Shape:
+        """The tensor's shape, without batch."""
+        return (*self.shape[self.last :], *self.shape[: self.last]) if self.moved else self.shape
+
+    @property
+    def channels_last(self) -> Shape:
+        """The shape as a caller sees it."""
+        rest = tuple(size for place, size in enumerate(self.shape) if place != self.channel)
+        return (*rest, self.shape[self.channel]) if self.shape else ()
+
+    def aligned(self, array: FloatArray, places: Sequence[int]) -> FloatArray:
+        """`array`, whose axes are the axes `places` of `shape`, shaped to broadcast against the tensor.
+
+        `places` ascend. An axis of length 1 in the result is broadcast.
+        """
+        spread = [1] * self.rank
+        for place, size in zip(places, array.shape, strict=True):
+            spread[place] = size
+        broad = array.reshape(spread)
+        return np.ascontiguousarray(np.moveaxis(broad, -1, 0)) if self.moved else broad
+
+
+class GraphBuilder:
+    """Collects nodes and weights under unique names.
+
+    Parameters
+    ----------
+    reserved
+        Names kept for layers' outputs: no other tensor gets one of them.
+    """
+
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
+        self.nodes: list[NodeProto] = []
+        self.weights: dict[str, NDArray[Any]] = {}
+        self._taken = set(reserved)
+        self._small: dict[tuple[str, tuple[float, ...]], str] = {}
+        self._orders: dict[str, Value] = {}
+
+    def unique(self, wanted: str) -> str:
+        """`wanted`, or with a number behind it, for a tensor or node; never given twice."""
+        # ONNX reads the empty name as "no input given".
+        wanted = wanted or "unnamed"
+        name, count = wanted, 1
+        while name in self._taken:
+            count += 1
+            name = f"{wanted}#{count}"
+        self._taken.add(name)
+        return name
+
+    def node(self, operator: str, inputs: Sequence[str], *, scope: str, **attributes: Any) -> str:
+        """Append a node with one output; node and output are called ``scope/operator``.
+
+        An attribute that is None is left out.
+        """
+        name = self.unique(f"{scope}/{operator}")
+        given = {key: value for key, value in attributes.items() if value is not None}
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **given))
+        return name
+
+    def rename(self, tensor: str, name: str, *, since: int) -> None:
+        """Call `tensor`, known only to ``nodes[since:]``, `name`."""
+        for node in self.nodes[since:]:
+            for names in (node.input, node.output):
+                for index, own in enumerate(names):
+                    if own == tensor:
+                        names[index] = name
+
+    def weight(self, name: str, array: NDArray[Any]) -> str:
+        """Keep `array` as an initializer; an equal one of that name (of a shared layer) is used again."""
+        array = np.ascontiguousarray(array)
+        known = self.weights.get(name)
+        if known is not None and known.dtype == array.dtype and np.array_equal(known, array, equal_nan=True):
+            return name
+        name = self.unique(name)
+        self.weights[name] = array
+        return name
+
+    def integers(self, values: Iterable[int]) -> str:
+        """An int64 vector, kept once however often it is used: axes, shapes, pads."""
+        return self._constant("int64", tuple(values))
+
+    def floats(self, values: Iterable[float]) -> str:
+        """A float32 vector, kept once."""
+        return self._constant("float32", tuple(values))
+
+    def scalar(self, value: float) -> str:
+        """A float32 of rank 0, kept once."""
+        return self._constant("scalar", (value,))
+
+    def _constant(self, kind: str, values: tuple[float, ...]) -> str:
+        known = self._small.get((kind, values))
+        if known is None:
+            known = self.unique(f"{kind}({', '.join(f'{value:.9g}' for value in values)})")
+            array = np.array(values, np.int64 if kind == "int64" else np.float32)
+            self.weights[known] = array.reshape(()) if kind == "scalar" else array
+            self._small[kind, values] = known
+        return known
+
+    def in_keras_order(self, value: Value) -> Value:
+        """The value with its tensor in Keras's axis order; transposed once, however often asked for."""
+        order = (0, *range(2, value.rank + 1), 1)
+        return self._ordered(value, order, moved=False) if value.moved else value
+
+    def in_moved_order(self, value: Value) -> Value:
+        """The value with Keras's last axis at the tensor's axis 1; transposed once."""
+        if value.moved or value.rank < 2:
+            return value
+        return self._ordered(value, (0, value.rank, *range(1, value.rank)), moved=True)
+
+    def _ordered(self, value: Value, order: tuple[int, ...], *, moved: bool) -> Value:
+        if value.tensor not in self._orders:
+            tensor = self.node("Transpose", [value.tensor], scope=value.tensor, perm=order)
+            self._orders[value.tensor] = replace(value, tensor=tensor, moved=moved)
+        # The same tensor can stand for values that differ in what Keras thinks of it, never in its order.
+        return replace(value, tensor=self._orders[value.tensor].tensor, moved=moved)

@@ -1,0 +1,188 @@
+"""One call of one layer on its way into the graph: its inputs, options and variables, and what it emits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, WeightMismatch
+from fluoroscope.formats.keras_model import KerasLayer
+from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras_translate.options import DataFormat, Options, described
+from fluoroscope.network.protocol import FloatArray, Shape
+
+_LARGEST_TABLE = 2**24
+"""Numbers in a table that a layer's declared sizes ask for, such as interpolation weights: 64 MiB."""
+
+
+class DoesNotFit(DamagedFile):
+    """A picture too small for a layer's window: the file contradicts itself, or the size asked for does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planes:
+    """A value as operators on pictures take it: a tensor ``(batch, channels, *sizes)``."""
+
+    tensor: str
+    channels: int
+    sizes: Shape
+    data_format: DataFormat
+
+    def value(self, tensor: str, *, channels: int | None = None, sizes: Shape | None = None) -> Value:
+        """`tensor`, laid out as these planes, as a value."""
+        channels = self.channels if channels is None else channels
+        sizes = self.sizes if sizes is None else sizes
+        if self.data_format == "channels_first":
+            return Value(tensor=tensor, shape=(channels, *sizes), channel=0)
+        return Value(tensor=tensor, shape=(*sizes, channels), channel=len(sizes), moved=len(sizes) > 0)
+
+
+class Step:
+    """What a translation is given: it reads options and variables here, and emits nodes.
+
+    Parameters
+    ----------
+    graph
+        Collects what is emitted.
+    name
+        The call's name.
+    layer
+        What is called.
+    inputs
+        What it is called on.
+    keras_version
+        Of the file, where versions of a layer differ.
+    reader_format
+        How the first layer behind this one that says so takes its axes; for a layer that does not say itself.
+
+    Attributes
+    ----------
+    activation, pre
+        Name of the fused activation and the tensor before it, once there is one.
+    """
+
+    def __init__(
+        self,
+        graph: GraphBuilder,
+        name: str,
+        layer: KerasLayer,
+        inputs: Sequence[Value],
+        *,
+        keras_version: tuple[int, int] = (3, 0),
+        reader_format: DataFormat = "channels_last",
+    ) -> None:
+        self.graph = graph
+        self.name = name
+        self.layer = layer
+        self.inputs = tuple(inputs)
+        self.keras_version = keras_version
+        self.reader_format: DataFormat = reader_format
+        self.options = Options(layer)
+        self.activation: str | None = None
+        self.pre: str | None = None
+        self.made: set[str] = set()
+        self.used: set[str] = set()
+
+    @property
+    def value(self) -> Value:
+        """The one value the layer is called on."""
+        if len(self.inputs) != 1:
+            self.damaged(f"takes one input, not {len(self.inputs)}")
+        return self.inputs[0]
+
+    def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Emit a node of one output, whose name is returned. Attributes that are None are left out."""
+        tensor = self.graph.node(operator, inputs, scope=self.name, **attributes)
+        self.made.add(tensor)
+        return tensor
+
+    def constant(self, label: str, array: NDArray[Any]) -> str:
+        """Keep an array of this layer as an initializer; calls of a shared layer share it."""
+        return self.graph.weight(f"{self.layer.name}/{label}", array)
+
+    def variable(self, name: str, shape: Shape) -> FloatArray:
+        """A variable as float32.
+
+        Raises
+        ------
+        WeightMismatch
+            When it is missing, is of another shape, or holds anything but floats of 16, 32 or 64 bits.
+        """
+        expected = _times(shape)
+        array = self.layer.weights.get(name)
+        if array is None:
+            held = ", ".join(
+                f"{own} {_times(own_array.shape)}" for own, own_array in self.layer.weights.items()
+            )
+            raise WeightMismatch(
+                f"{described(self.layer)} needs a variable {name!r} of shape {expected}; "
+                f"the file has {held or 'none'} for it. The weights belong to another architecture, or the "
+                "file was cut short when it was written."
+            )
+        if array.dtype.kind != "f" or array.dtype.itemsize not in (2, 4, 8):
+            raise WeightMismatch(
+                f"{described(self.layer)}: variable {name!r} holds {array.dtype}, "
+                "expected float16, float32 or float64. Quantised networks are not read."
+            )
+        if array.shape != shape:
+            raise WeightMismatch(
+                f"{described(self.layer)}: variable {name!r} has shape {_times(array.shape)}, expected "
+                f"{expected} from the options and the input. The weights belong to another architecture."
+            )
+        self.used.add(name)
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as it would in Keras
+            return np.ascontiguousarray(array, dtype=np.float32)
+
+    def planes(self, rank: int, value: Value | None = None) -> Planes:
+        """The input with its channels in front, for an operator on `rank` spatial axes."""
+        value = self.value if value is None else value
+        if value.rank != rank + 1:
+            self.damaged(f"takes {rank + 1} axes and the batch, not a shape of {_times(value.shape)}")
+        data_format = self.options.data_format()
+        if data_format == "channels_last":
+            value = self.graph.in_moved_order(value)
+            *sizes, channels = value.shape
+        else:
+            value = self.graph.in_keras_order(value)
+            channels, *sizes = value.shape
+        if channels is None:
+            self.damaged("needs a known number of channels")
+        return Planes(tensor=value.tensor, channels=channels, sizes=tuple(sizes), data_format=data_format)
+
+    def like(self, value: Value, tensor: str) -> Value:
+        """`tensor`, of the shape and layout of `value`."""
+        return Value(tensor=tensor, shape=value.shape, channel=value.channel, moved=value.moved)
+
+    def allow_table(self, count: int) -> None:
+        """Refuse to make a table of `count` numbers whose size the file merely declares."""
+        if count > _LARGEST_TABLE:
+            raise BudgetExceeded(
+                f"{described(self.layer)} asks for a table of {count:,} numbers; "
+                f"at most {_LARGEST_TABLE:,} are made for one layer. Nothing was allocated."
+            )
+
+    def damaged(self, what: str) -> NoReturn:
+        """Refuse a file whose layer contradicts what it is called on."""
+        raise DamagedFile(f"{described(self.layer)} {what}.")
+
+    def does_not_fit(self, what: str) -> NoReturn:
+        """Refuse a size that leaves the layer nothing to work on."""
+        raise DoesNotFit(f"{described(self.layer)} {what}.")
+
+    def unsupported(self, what: str) -> NoReturn:
+        """Give up on a layer that Keras can run and we cannot."""
+        raise UnsupportedLayer(f"{described(self.layer)} {what}.")
+
+
+def elements(shape: Shape) -> int:
+    """Numbers in a value of this shape for one picture; a free size counts as 1."""
+    return prod(1 if size is None else size for size in shape)
+
+
+def _times(shape: Shape) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape) or "a single number"

@@ -1,0 +1,228 @@
+"""From a model to a graph: its calls one by one, each a row of the layer table.
+
+Nothing is folded, fused or dropped: every call of a layer is a row, and the tensor behind it is what Keras
+computes there. A layer without a translation, and what depends on it, gets a row that says so.
+"""
+
+from __future__ import annotations
+
+from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
+from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
+from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras_translate.options import brief, described
+from fluoroscope.formats.keras_translate.orientation import reader_formats
+from fluoroscope.formats.keras_translate.step import DoesNotFit, Step, elements
+from fluoroscope.formats.keras_translate.table import TABLE, UNTRAINED
+from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
+from fluoroscope.network.protocol import Layer, Shape
+
+_LARGEST_OUTPUT = 2**40
+"""Numbers in one layer's output for one picture: beyond any memory, and what 64-bit sizes still hold."""
+
+
+def translate(model: KerasModel, *, size: tuple[int, int] | None = None) -> LayerGraph:
+    """Translate a Keras model.
+
+    Parameters
+    ----------
+    model
+        In canonical form, its calls in topological order.
+    size
+        Height and width for the free sizes of every input that is a picture (three axes).
+
+    Returns
+    -------
+    LayerGraph
+        One row a call. Tensors are called as their layers, and ``name:pre`` before a fused activation; layers
+        that change nothing at inference share their input's tensor. Nodes and weights are called
+        ``layer/operator`` and ``layer/variable``.
+
+    Raises
+    ------
+    WeightMismatch
+        A variable missing, left over, or of another shape or dtype than the architecture needs.
+    DamagedFile
+        Options that no Keras writes, or layers that do not fit each other.
+    BudgetExceeded
+        A layer whose declared output no memory could hold.
+    UsageError
+        A `size` that the architecture does not allow.
+    """
+    if size is not None and min(size) < 1:
+        raise UsageError(f"A picture has at least one pixel each way, not {size[0]} x {size[1]}.")
+    try:
+        return _Translation(model, size).graph()
+    except DoesNotFit as error:
+        if size is None:
+            raise
+        raise UsageError(f"{size[0]} x {size[1]} pixels are too few for {model.name!r}: {error}") from error
+
+
+class _Translation:
+    """The state of one translation: what has been made so far."""
+
+    def __init__(self, model: KerasModel, size: tuple[int, int] | None) -> None:
+        self._model = model
+        self._size = size
+        self._formats = reader_formats(model)
+        self._builder = GraphBuilder(reserved=(call.name for call in model.calls))
+        self._values: dict[str, Value] = {}
+        self._problems: dict[str, str] = {}
+        self._inputs: dict[str, GraphInput] = {}
+        self._counted: set[int] = set()
+
+    def graph(self) -> LayerGraph:
+        rows = [self._row(call) for call in self._model.calls]
+        if self._size is not None and not any(len(entry.shape) == 4 for entry in self._inputs.values()):
+            raise UsageError(f"{self._model.name!r} takes no pictures, so no height and width.")
+        order = dict.fromkeys((*(name for name in self._model.inputs if name in self._inputs), *self._inputs))
+        return LayerGraph(
+            name=self._model.name,
+            inputs=tuple(self._inputs[name] for name in order),
+            nodes=self._builder.nodes,
+            weights=self._builder.weights,
+            rows=rows,
+            outputs=tuple(dict.fromkeys(name for name, _ in self._model.outputs)),
+        )
+
+    def _row(self, call: LayerCall) -> LayerOutput:
+        layer = call.layer
+        parents = [self._parent(call, *source) for source in call.inputs]
+        blocked = next((self._problems[parent] for parent in parents if parent in self._problems), None)
+        step: Step | None = None
+        if blocked is not None:
+            self._problems[call.name] = blocked
+            problem = f"It depends on a layer that cannot be run. {blocked}"
+        else:
+            step, problem = self._attempt(call, [self._values[parent] for parent in parents])
+        parameters, trainable = self._count(layer)
+        entry = TABLE.get(layer.kind)
+        value = self._values.get(call.name)
+        return LayerOutput(
+            layer=Layer(
+                name=call.name,
+                kind=layer.kind,
+                family=entry.family if entry is not None else "other",
+                shape=value.channels_last if value is not None else (),
+                parameters=parameters,
+                trainable=trainable,
+                inputs=tuple(parents),
+                activation=step.activation if step is not None else None,
+                has_pre=step is not None and step.pre is not None,
+                problem=problem,
+            ),
+            tensor=value.tensor if value is not None else None,
+            channel_axis=value.channel_axis if value is not None else 1,
+            pre=step.pre if step is not None else None,
+        )
+
+    def _parent(self, call: LayerCall, name: str, index: int) -> str:
+        if name not in self._values and name not in self._problems:
+            raise DamagedFile(
+                f"{described(call.layer)} takes the output of {brief(name)}, which does not come before it."
+            )
+        if index and name in self._values:
+            raise DamagedFile(
+                f"{described(call.layer)} takes output {index} of {brief(name)}, which has only one."
+            )
+        return name
+
+    def _attempt(self, call: LayerCall, inputs: list[Value]) -> tuple[Step | None, str | None]:
+        """Translate a call; returns the step that did, or the reason why there is none."""
+        layer = call.layer
+        if layer.problem is not None:
+            problem = f"{described(layer)} cannot be run: {layer.problem}"
+        elif layer.kind not in TABLE:
+            problem = f"{described(layer)} has no translation; what comes before it can be shown."
+        else:
+            try:
+                return self._translated(call, inputs), None
+            except UnsupportedLayer as error:
+                problem = str(error)
+        self._problems[call.name] = problem
+        return None, problem
+
+    def _translated(self, call: LayerCall, inputs: list[Value]) -> Step:
+        layer, entry = call.layer, TABLE[call.layer.kind]
+        step = Step(
+            self._builder,
+            call.name,
+            layer,
+            inputs,
+            keras_version=self._model.keras_version,
+            reader_format=self._formats.get(call.name, "channels_last"),
+        )
+        begun = len(self._builder.nodes)
+        is_input = layer.kind == "InputLayer" and not inputs
+        value = self._input(step) if is_input else entry.translate(step)
+        _check_variables(layer, step.used.union(entry.state))
+        step.options.refuse_unread()
+        if elements(value.shape) > _LARGEST_OUTPUT:
+            raise BudgetExceeded(
+                f"{described(layer)} declares an output of {value.channels_last}, more than "
+                f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
+            )
+        if step.pre is not None:
+            step.pre = self._named(step.pre, self._builder.unique(f"{call.name}:pre"), begun)
+        if value.tensor in step.made and call.name:
+            value = step.like(value, self._named(value.tensor, call.name, begun))
+        self._values[call.name] = value
+        return step
+
+    def _named(self, tensor: str, name: str, begun: int) -> str:
+        self._builder.rename(tensor, name, since=begun)
+        return name
+
+    def _input(self, step: Step) -> Value:
+        """An input of the whole model: channels first if a picture (three axes), else as Keras has it."""
+        given = step.options.raw("batch_shape", step.options.raw("batch_input_shape"))
+        if not isinstance(given, (list, tuple)) or not given:
+            step.damaged(f"has batch_shape={given!r}, not a list of sizes with the batch first")
+        shape: Shape = tuple(
+            None if extent is None else step.options.whole("batch_shape", extent, 1) for extent in given[1:]
+        )
+        if step.options.raw("sparse") or step.options.raw("ragged"):
+            step.unsupported("is a sparse or ragged input, for which there is no translation")
+        first = step.reader_format == "channels_first" and len(shape) > 1
+        channel = 0 if first else len(shape) - 1
+        if len(shape) == 3:
+            shape = self._sized(shape, channel)
+        moved = len(shape) > 2 and not first
+        value = Value(tensor=step.name or "input", shape=shape, channel=channel, moved=moved)
+        self._inputs[step.name] = GraphInput(
+            tensor=value.tensor,
+            layer=step.name,
+            shape=(None, *value.tensor_shape),
+            channel_axis=value.channel_axis,
+        )
+        return value
+
+    def _sized(self, shape: Shape, channel: int) -> Shape:
+        """The shape of a picture with its free sides as asked for."""
+        asked = iter(self._size or (None, None))
+        wanted = [shape[place] if place == channel else next(asked) for place in range(3)]
+        if any(new is not None and own not in (None, new) for own, new in zip(shape, wanted, strict=True)):
+            sides = " x ".join(str(own) for place, own in enumerate(shape) if place != channel)
+            raise UsageError(
+                f"{self._model.name!r} takes pictures of {sides} (None: any), not of {self._size}."
+            )
+        return tuple(new if own is None else own for own, new in zip(shape, wanted, strict=True))
+
+    def _count(self, layer: KerasLayer) -> tuple[int, int]:
+        """Parameters, and those that are trainable; of a shared layer at its first call only."""
+        if id(layer) in self._counted:
+            return 0, 0
+        self._counted.add(id(layer))
+        sizes = {name: array.size for name, array in layer.weights.items()}
+        trained = sum(size for name, size in sizes.items() if name not in UNTRAINED)
+        return sum(sizes.values()), trained if layer.trainable else 0
+
+
+def _check_variables(layer: KerasLayer, known: set[str]) -> None:
+    left = sorted(set(layer.weights) - known)
+    if left:
+        raise WeightMismatch(
+            f"{described(layer)} has a variable {left[0]!r} of shape "
+            f"{layer.weights[left[0]].shape} that its options have no use for; expected "
+            f"{', '.join(map(repr, sorted(known))) or 'none'}. The weights belong to another architecture."
+        )
