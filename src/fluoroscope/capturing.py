@@ -136,34 +136,46 @@ class Groups:
     def __init__(self, network: Network, prepared: Prepared, names: Sequence[str], *, memory: int) -> None:
         self._network = at_size_of(network, prepared)
         self._prepared = prepared
-        self._memory = memory
         self.names = tuple(names)
+        self._outputs = vector_outputs(self._network)
+        self._groups = _groups(self._network, self.names, memory)
+        # With the outputs in the same run, where there is room for both.
+        together = _groups(self._network, [*self.names, *self._outputs], memory)
+        self._at_once = len(together) == 1
+
+    def __len__(self) -> int:
+        """How many groups there are."""
+        return len(self._groups)
 
     def __iter__(self) -> Iterator[Activations]:
-        rows = {layer.name: layer for layer in self._network.layers}
-        outputs = vector_outputs(self._network)
         batch = self._prepared.values[np.newaxis]
-        predictions = {name: array[0] for name, array in self._network.run(batch, outputs).items()}
-        for group in _groups(self.names, rows, self._memory):
-            values = self._network.run(batch, group)
+        extra = self._outputs if self._at_once else ()
+        before = {} if self._at_once else self._network.run(batch, self._outputs)
+        for group in self._groups:
+            values = self._network.run(batch, [*group, *extra])
+            outputs = before or values
             yield Activations(
-                self._network, self._prepared, {name: values[name][0] for name in group}, predictions
+                self._network,
+                self._prepared,
+                {name: values[name][0] for name in group},
+                {name: outputs[name][0] for name in self._outputs},
             )
 
 
-def _groups(names: Sequence[str], rows: dict[str, Layer], memory: int) -> Iterator[list[str]]:
+def _groups(network: Network, names: Iterable[str], memory: int) -> tuple[tuple[str, ...], ...]:
+    """Names in runs of layers that take at most `memory` bytes together, or of one that takes more."""
+    rows = {layer.name: layer for layer in network.layers}
+    groups: list[tuple[str, ...]] = []
     group: list[str] = []
     size = 0
-    for name in names:
-        layer = rows[name if name in rows else name.removesuffix(PRE)]
-        cost = activation_bytes(layer.shape)
+    for name in dict.fromkeys(names):
+        cost = activation_bytes(rows[name if name in rows else name.removesuffix(PRE)].shape)
         if group and size + cost > memory:
-            yield group
+            groups.append(tuple(group))
             group, size = [], 0
         group.append(name)
         size += cost
-    if group:
-        yield group
+    return (*groups, tuple(group)) if group else tuple(groups)
 
 
 def prepare(network: Network, image: Source, preprocessing: Preprocessing | str | None = None) -> Prepared:
