@@ -1,0 +1,7 @@
+"""``fluoroscope demo``."""
+
+from __future__ import annotations
+
+
+def demo() -> None:
+    """Draw."""

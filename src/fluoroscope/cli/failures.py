@@ -1,0 +1,129 @@
+"""How a command fails: one readable block on stderr, or JSON on stdout, and an exit code that tells which."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from fluoroscope.cli.terminal import lines, show, show_json
+from fluoroscope.errors import FluoroscopeError
+from fluoroscope.output.typography import speakable
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+TITLES = {
+    1: "Unexpected error",
+    2: "That cannot be done",
+    3: "The network cannot be opened",
+    4: "The picture cannot be read",
+    5: "Over the memory budget",
+}
+"""Heading of an error by its exit code."""
+
+# What Typer raises for arguments it cannot parse. Its home has moved between Typer's versions.
+ParserError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How failures are told.
+
+    Attributes
+    ----------
+    json
+        As JSON on stdout.
+    debug
+        With the traceback, on stderr.
+    """
+
+    json: bool = False
+    debug: bool = False
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> Manner:
+        """As the arguments ask, even where the rest of them cannot be parsed."""
+        options = list(arguments)
+        if "--" in options:
+            options = options[: options.index("--")]
+        debug = "--debug" in options or os.environ.get("FLUOROSCOPE_DEBUG", "") not in ("", "0")
+        return cls(json="--json" in options, debug=debug)
+
+
+def tell(error: Exception, manner: Manner) -> int:
+    """Show an error that ends the command.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    code = exit_code(error)
+    if manner.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if manner.json:
+        show_json({"error": as_json(error)})
+    elif not manner.debug:
+        _show_block(message(error), code, _hint(error))
+    return code
+
+
+def exit_code(error: Exception) -> int:
+    """0 is never among them; 1 is for what nobody expected."""
+    return error.exit_code if isinstance(error, FluoroscopeError) else 2 if _is_parser(error) else 1
+
+
+def message(error: Exception) -> str:
+    """The error in words, safe to show."""
+    if isinstance(error, FluoroscopeError):
+        return lines(str(error))
+    if _is_parser(error):
+        return lines(str(getattr(error, "format_message", error.__str__)()))
+    return lines(f"{type(error).__name__}: {error}")
+
+
+def as_json(error: Exception) -> dict[str, str | int]:
+    """The error for machines: its kind (see `fluoroscope.errors`), its exit code, and its message."""
+    kind = "UsageError" if _is_parser(error) else type(error).__name__
+    return {"kind": kind, "exit_code": exit_code(error), "message": message(error)}
+
+
+def _is_parser(error: Exception) -> bool:
+    return isinstance(error, ParserError)
+
+
+def _hint(error: Exception) -> str:
+    if _is_parser(error):
+        context = getattr(error, "ctx", None)
+        return f"{speakable(context.command_path)} --help shows what can be said." if context else ""
+    if not isinstance(error, FluoroscopeError):
+        return (
+            "This is a fault of Fluoroscope, not of yours. Please report it, with what the same command "
+            "prints with --debug."
+        )
+    return ""
+
+
+def _show_block(text: str, code: int, hint: str) -> None:
+    from rich.panel import Panel
+    from rich.text import Text
+
+    from fluoroscope.cli.terminal import console
+
+    if not console(stderr=True).is_terminal:
+        print(f"{TITLES[code]}: {text}", file=sys.stderr)
+        if hint:
+            print(hint, file=sys.stderr)
+        return
+    body = Text(text)
+    if hint:
+        body.append(f"\n{hint}", style="dim")
+    show(
+        Panel(body, title=Text(TITLES[code], style="bold red"), title_align="left", border_style="red"),
+        stderr=True,
+    )

@@ -1,0 +1,7 @@
+"""``fluoroscope image``."""
+
+from __future__ import annotations
+
+
+def image() -> None:
+    """Draw."""

@@ -1,0 +1,275 @@
+"""The options that commands share: their names, their words of help, and what their values are made into.
+
+The lists of choices are repeated here from the rooms they belong to, because asking those would load NumPy
+before an argument is read; a test holds both equal.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fluoroscope.errors import UsageError
+
+PICTURE = "The picture"
+LAYERS = "What is shown"
+DRAWING = "How it is drawn"
+OUTPUT = "Where it goes"
+RUNNING = "How it runs"
+
+Method = Literal["zscore", "minmax", "percentile", "symmetric", "fixed"]
+Scope = Literal["channel", "layer", "network"]
+Palette = Literal["viridis", "magma", "inferno", "plasma", "cividis", "gray", "turbo", "RdBu", "coolwarm"]
+Fit = Literal["stretch", "crop", "pad"]
+Resample = Literal["nearest", "bilinear", "lanczos"]
+Preset = Literal["unit", "raw", "tf", "caffe", "torch"]
+
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A network: a Keras .h5, .hdf5 or .keras file, or an .onnx file."),
+]
+ImageArgument = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="A picture: JPEG, PNG, TIFF, WebP, GIF, BMP, PNM or NPY.")
+]
+ImagesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...", help="Pictures; folders of pictures; patterns such as 'xrays/*.jpeg'."
+    ),
+]
+LayersOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        rich_help_panel=LAYERS,
+        help="Which layers, with commas between: names (conv2d_2), patterns (block?_conv*), kinds (conv, "
+        "pool, dense, Conv2D), numbers and ranges (3, 1:18), all; !x leaves x out; x:pre is before its "
+        "activation.",
+        show_default="every layer but the inputs",
+    ),
+]
+ChannelOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=LAYERS,
+        help="One channel of one layer, from 0 on, as a PNG with a legend of its values.",
+        show_default="all, as sheets",
+    ),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|A,B,C",
+        rich_help_panel=LAYERS,
+        help="Names of the classes, in the order of the output: a text file with one a line, or the names "
+        "with commas between.",
+        show_default="numbers",
+    ),
+]
+MethodOption = Annotated[
+    Method,
+    typer.Option(
+        rich_help_panel=DRAWING,
+        help="How values become colours. zscore: mean ± 2 standard deviations; minmax: least to greatest; "
+        "percentile: see --percentiles; symmetric: zero in the middle; fixed: see --limits.",
+    ),
+]
+ScopeOption = Annotated[
+    Scope,
+    typer.Option(
+        rich_help_panel=DRAWING,
+        help="Who shares a scale: nobody, the channels of a layer, or all layers. Only what shares one can "
+        "be compared by colour.",
+    ),
+]
+PercentilesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH", rich_help_panel=DRAWING, help="For --scaling percentile.", show_default="1,99"
+    ),
+]
+LimitsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LOW,HIGH",
+        rich_help_panel=DRAWING,
+        help="For --scaling fixed, in activation units; chooses it by itself.",
+        show_default=False,
+    ),
+]
+ColormapOption = Annotated[
+    Palette | None,
+    typer.Option(rich_help_panel=DRAWING, help="The colours.", show_default="viridis; RdBu for symmetric"),
+]
+ColumnsOption = Annotated[
+    int, typer.Option(metavar="N", min=1, rich_help_panel=DRAWING, help="Maps in a row.")
+]
+ZoomOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        rich_help_panel=DRAWING,
+        help="Side of the square of pixels one activation becomes.",
+    ),
+]
+GapOption = Annotated[
+    int, typer.Option(metavar="N", min=0, rich_help_panel=DRAWING, help="Pixels between maps.")
+]
+SizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HxW",
+        rich_help_panel=PICTURE,
+        help="Height and width it is brought to, for a network that leaves them open.",
+        show_default="the network's, or the picture's own",
+    ),
+]
+FitOption = Annotated[
+    Fit,
+    typer.Option(
+        rich_help_panel=PICTURE,
+        help="Another shape: stretch it, crop its middle, or pad it with black.",
+    ),
+]
+ResampleOption = Annotated[
+    Resample, typer.Option(rich_help_panel=PICTURE, help="How it is resized; Keras's load_img takes nearest.")
+]
+PresetOption = Annotated[
+    Preset | None,
+    typer.Option(
+        "--preprocess",
+        rich_help_panel=PICTURE,
+        help="Its values, from 0..255. unit: / 255; raw: as they are; tf: / 127.5 - 1; torch and caffe: "
+        "those of ImageNet networks.",
+        show_default="unit; raw for a network that scales by itself",
+    ),
+]
+ScaleOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBERS",
+        rich_help_panel=PICTURE,
+        help="Instead of a preset: (value * scale - mean) / std. One number, or one a channel with commas "
+        "between.",
+        show_default=False,
+    ),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", rich_help_panel=PICTURE, help="See --scale.", show_default=False),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option(metavar="NUMBERS", rich_help_panel=PICTURE, help="See --scale.", show_default=False),
+]
+FrameOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, rich_help_panel=PICTURE, help="Frame of an animation, page of a TIFF, from 0 on."
+    ),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force", rich_help_panel=OUTPUT, help="Replace files that Fluoroscope did not write, too."
+    ),
+]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=0,
+        rich_help_panel=RUNNING,
+        help="Threads that run the network.",
+        show_default="one a core",
+    ),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=RUNNING, help="Say nothing but errors.")
+]
+MemoryOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        rich_help_panel=RUNNING,
+        help="Budget for the weights, and again for the activations alive at one time.",
+    ),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", rich_help_panel=RUNNING, help="Print JSON for machines, errors included.")
+]
+DebugOption = Annotated[
+    bool,
+    typer.Option(
+        "--debug", rich_help_panel=RUNNING, help="Show where an error came from; also FLUOROSCOPE_DEBUG=1."
+    ),
+]
+
+
+_LARGEST_CLASSES = 1 << 20
+
+
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
+    """``150x200`` as (height, width); ``150`` is a square."""
+    match = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×]\s*(\d{1,6}))?\s*", text, re.IGNORECASE)
+    if match is None or int(match[1]) == 0 or int(match[2] or 1) == 0:
+        raise UsageError(
+            f"{option} {text!r}: a size is HEIGHTxWIDTH in pixels, such as 150x200, or one number for a "
+            "square."
+        )
+    return int(match[1]), int(match[2] or match[1])
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """``0.485,0.456,0.406`` as numbers."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(
+            f"{option} {text!r}: these are not numbers with commas between, such as 0.485,0.456,0.406."
+        ) from None
+
+
+def parse_pair(text: str, option: str) -> tuple[float, float]:
+    """``1,99`` as two numbers."""
+    numbers = parse_numbers(text, option)
+    if len(numbers) != 2:
+        raise UsageError(f"{option} {text!r}: two numbers are needed, with a comma between, such as 1,99.")
+    return numbers[0], numbers[1]
+
+
+def parse_classes(text: str) -> tuple[str, ...]:
+    """Names of classes: those in a file, one a line, or those with commas between.
+
+    Raises
+    ------
+    UsageError
+        A file that cannot be read, or without names.
+    """
+    path = Path(text)
+    if "," not in text and (path.suffix or path.exists()):
+        try:
+            if path.stat().st_size > _LARGEST_CLASSES:
+                raise UsageError(
+                    f"--classes {text!r}: a file of names is not over {_LARGEST_CLASSES:,} bytes."
+                )
+            names = path.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise UsageError(f"--classes {text!r} cannot be read: {reason}. One name a line.") from error
+    else:
+        names = text.split(",")
+    names = [name.strip() for name in names]
+    while names and not names[-1]:
+        names.pop()
+    if not names:
+        raise UsageError(
+            f"--classes {text!r}: there is no name. One name a line, or names with commas between."
+        )
+    return tuple(names)

@@ -1,0 +1,107 @@
+"""Bars for what takes long: on stderr, only in a terminal, and only after half a second."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from fluoroscope.output.typography import speakable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
+PATIENCE = 0.5
+"""Seconds before a bar is shown."""
+
+
+class Progress:
+    """Two bars, one for pictures (if there are several) and one for the layers of the picture at hand.
+
+    A context manager: the bars vanish when it ends. Nothing is imported or started before `PATIENCE` is over.
+
+    Parameters
+    ----------
+    pictures
+        How many there are.
+    shown
+        False for no bars at all. There are none either where stderr is no terminal.
+    """
+
+    def __init__(self, pictures: int = 1, *, shown: bool = True) -> None:
+        self._pictures = pictures
+        self._shown = shown and sys.stderr.isatty()
+        self._lock = threading.Lock()
+        self._bars: RichProgress | None = None
+        self._picture = (0, "")
+        self._layer = (0, 0, "opening")
+        self._timer = threading.Timer(PATIENCE, self._start)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        if self._shown:
+            self._timer.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._timer.cancel()
+        with self._lock:
+            self._shown = False
+            if self._bars is not None:
+                self._bars.stop()
+                self._bars = None
+
+    def picture(self, done: int, name: str) -> None:
+        """The picture called `name` begins; `done` pictures are done."""
+        self._picture = (done, name)
+        self._layer = (0, 0, "reading")
+        self._update()
+
+    def layer(self, done: int, count: int, name: str) -> None:
+        """`done` of `count` layers are done, the last of them is `name`."""
+        self._layer = (done, count, name)
+        self._update()
+
+    def _start(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from fluoroscope.cli.terminal import console
+
+        with self._lock:
+            if not self._shown:
+                return
+            self._bars = Progress(
+                TextColumn("{task.fields[what]}", style="dim"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.description}", markup=False),
+                console=console(stderr=True),
+                transient=True,
+                # Lines printed meanwhile go above the bars, but never into another stream than their own.
+                redirect_stdout=sys.stdout.isatty(),
+            )
+            if self._pictures > 1:
+                self._bars.add_task("", total=self._pictures, what="pictures")
+            self._bars.add_task("", total=None, what="layers")
+            self._bars.start()
+        self._update()
+
+    def _update(self) -> None:
+        if not self._shown:
+            return
+        with self._lock:
+            if self._bars is None:
+                return
+            tasks = self._bars.task_ids
+            done, count, name = self._layer
+            self._bars.update(tasks[-1], completed=done, total=count or None, description=speakable(name, 40))
+            if self._pictures > 1:
+                finished, picture = self._picture
+                self._bars.update(tasks[0], completed=finished, description=speakable(picture, 40))

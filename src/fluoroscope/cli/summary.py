@@ -1,0 +1,205 @@
+"""``fluoroscope summary``: the table of a network's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from fluoroscope.cli.options import (
+    DebugOption,
+    JsonOption,
+    MemoryOption,
+    ModelArgument,
+    SizeOption,
+    parse_size,
+)
+from fluoroscope.cli.terminal import console, show, show_json
+from fluoroscope.output.typography import speakable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from fluoroscope.network.protocol import Network
+
+_COLOURS: Mapping[str, str] = {
+    "conv": "cyan", "pool": "magenta", "dense": "yellow", "merge": "green", "normalization": "blue",
+}  # fmt: skip
+"""Of the name of a layer, by its family; others have none."""
+
+_NAME = 80
+"""Characters of a name that are shown in a table."""
+
+
+def summary(
+    model: ModelArgument,
+    size: SizeOption = None,
+    memory: MemoryOption = "2G",
+    json: JsonOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """List the layers of a network: number, name, type, output shape, parameters and receptive field.
+
+    Also says what wrote the file, and which layers cannot be run and why. The receptive field is the box of
+    input pixels one activation sees: 10 × 10 /4 @-3 is 10 by 10 pixels, 4 pixels from one activation to the
+    next, beginning 3 pixels outside the picture. A layer says what it takes where that is not simply the one
+    above. Nothing is run.
+    """
+    from fluoroscope.formats import open_network
+    from fluoroscope.network.budget import Budget, parse_bytes
+
+    wanted = parse_size(size) if size is not None else None
+    network = open_network(model, budget=Budget(memory=parse_bytes(memory)))
+    if wanted is not None:
+        network = network.at_size(*wanted)
+    if json:
+        show_json({"network": as_json(network)})
+    else:
+        _print(network)
+
+
+def as_json(network: Network) -> dict[str, Any]:
+    """The whole table for machines; ``docs/cli.md`` says what each entry means."""
+    from fluoroscope import __version__
+    from fluoroscope.network.budget import activation_bytes
+    from fluoroscope.network.summary import totals
+
+    return {
+        "name": network.name,
+        "file": asdict(network.provenance),
+        "inputs": [asdict(spec) for spec in network.inputs],
+        "outputs": list(network.outputs),
+        "parameters": totals(network),
+        "layers": [
+            {"number": number, **asdict(layer), "activation_bytes": activation_bytes(layer.shape)}
+            for number, layer in enumerate(network.layers)
+        ],
+        "fluoroscope": __version__,
+    }
+
+
+def _print(network: Network) -> None:
+    """Title, table, totals, remarks."""
+    target = console()
+    table = _full_table(network)
+    if target.is_terminal:
+        natural = target.measure(table, options=target.options.update(width=10_000)).maximum
+        if natural > target.width:
+            table = _compact_table(network)
+    show(_title(network), table, _totals(network), *_remarks(network))
+
+
+def _title(network: Network) -> Text:
+    from rich.text import Text
+
+    from fluoroscope.network.budget import human_bytes
+    from fluoroscope.network.summary import origin_text, shape_text
+
+    text = Text(speakable(network.name, _NAME), style="bold")
+    text.append(
+        f"\n{speakable(origin_text(network))}, {human_bytes(network.provenance.size)}\n", style="not bold dim"
+    )
+    takes = ", ".join(f"{speakable(spec.name, _NAME)} {shape_text(spec.shape)}" for spec in network.inputs)
+    shapes = {layer.name: layer.shape for layer in network.layers}
+    gives = ", ".join(
+        f"{speakable(name, _NAME)} {shape_text(shapes.get(name, ()))}" for name in network.outputs
+    )
+    return text.append(f"takes {takes}; gives {gives}\n", style="not bold")
+
+
+def _cells(network: Network) -> list[list[Text]]:
+    """The table's cells, safe to show and coloured."""
+    from rich.text import Text
+
+    from fluoroscope.network.summary import table
+
+    rows: list[list[Text]] = []
+    for layer, row in zip(network.layers, table(network), strict=True):
+        cells = [Text(speakable(cell, _NAME)) for cell in row]
+        cells[0].stylize("dim")
+        cells[1].stylize(f"bold {_COLOURS.get(layer.family, '')}")
+        cells[5].stylize("dim")
+        if layer.problem is not None:
+            cells[3].stylize("red")
+        rows.append(cells)
+    return rows
+
+
+def _table(*headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    terminal = console().is_terminal
+    table = Table(
+        box=box.HORIZONTALS if terminal else None,
+        border_style="dim",
+        header_style="bold",
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in ("#", "Params") else "left", overflow="fold")
+    return table
+
+
+def _full_table(network: Network) -> Table:
+    """A line a layer."""
+    from fluoroscope.network.summary import HEADINGS
+
+    cells = _cells(network)
+    last = len(HEADINGS) if any(row[-1] for row in cells) else len(HEADINGS) - 1
+    table = _table(*HEADINGS[:last])
+    for row in cells:
+        table.add_row(*row[:last])
+    return table
+
+
+def _compact_table(network: Network) -> Table:
+    """Two lines a layer, for a narrow terminal: type beneath name, receptive field beneath shape."""
+    from rich.text import Text
+
+    table = _table("#", "Layer", "Output shape", "Params")
+    for number, name, kind, shape, parameters, field, takes in _cells(network):
+        kind.stylize("dim")
+        left = [name, kind, *([Text("takes ", "dim") + takes] if takes else [])]
+        table.add_row(number, Text("\n").join(left), Text("\n").join([shape, field]), parameters)
+    return table
+
+
+def _totals(network: Network) -> Text:
+    from rich.text import Text
+
+    from fluoroscope.network.budget import activation_bytes, human_bytes
+    from fluoroscope.network.summary import totals
+
+    counts = totals(network)
+    text = Text()
+    for words, count in (
+        ("parameters", counts["total"]),
+        ("trainable", counts["trainable"]),
+        ("not trainable", counts["non_trainable"]),
+    ):
+        text.append(f"{count:,}", style="bold").append(f" {words}   ", style="dim")
+    memory = sum(activation_bytes(layer.shape) for layer in network.layers if layer.problem is None)
+    text.append(human_bytes(memory), style="bold").append(" activations of one picture", style="dim")
+    return text
+
+
+def _remarks(network: Network) -> list[Text]:
+    """What else is worth knowing: notes of the reader, and why layers cannot be run."""
+    from rich.text import Text
+
+    remarks = [Text.assemble(("note  ", "yellow"), speakable(note)) for note in network.provenance.notes]
+    reasons: dict[str, list[str]] = {}
+    for layer in network.layers:
+        if layer.problem is not None:
+            reasons.setdefault(layer.problem, []).append(speakable(layer.name, _NAME))
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        remarks.append(
+            Text.assemble(
+                ("cannot be run  ", "red"), (", ".join(names[:8]) + more, "bold"), f": {speakable(reason)}"
+            )
+        )
+    return remarks
