@@ -60,7 +60,8 @@ class FeatureMaps:
         """``(channels, height, width)``, contiguous, read-only: as they are drawn.
 
         A sequence is maps of one row; a volume its slices one below the other. A vector is one map of one
-        row, ``(1, 1, channels)``: its values have one scale, and are sparse or flat together.
+        row, ``(1, 1, channels)``: its values have one scale, and are sparse or flat together. So is what
+        global pooling leaves, ``(1, 1, channels)`` in `values` too.
         """
         if self.is_vector:
             maps = self.values.reshape(1, 1, -1)
@@ -80,8 +81,8 @@ class FeatureMaps:
 
     @property
     def is_vector(self) -> bool:
-        """True for a layer without spatial axes."""
-        return self.values.ndim == 1
+        """True where a channel is a single value: no spatial axes, or all of length 1 (global pooling)."""
+        return self.values.size == self.values.shape[-1]
 
     def __len__(self) -> int:
         return len(self.channels)

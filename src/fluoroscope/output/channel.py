@@ -47,7 +47,7 @@ def save_channel(
     parent = maps.parent[[maps.place]]
     if parent.is_vector:
         raise UsageError(
-            f"{maps.name} is the single value {float(maps.values):.6g}: there is no picture of it. "
+            f"{maps.name} is the single value {maps.values.item():.6g}: there is no picture of it. "
             "Leave the channel out for the whole vector."
         )
     if legend:

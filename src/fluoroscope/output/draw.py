@@ -98,7 +98,7 @@ def draw_layer(
         limits=sheet.limits,
         image=encode(sheet.indices, sheet.palette),
         geometry=sheet.geometry,
-        vector=maps.values if maps.is_vector else None,
+        vector=maps.values.reshape(-1) if maps.is_vector else None,
         values=maps.values if values else None,
     )
 

@@ -75,7 +75,7 @@ def map_html(maps: FeatureMap) -> str:
     parent = maps.parent[[maps.place]]
     name = f"<b>{_text(maps.name)}</b>"
     if parent.is_vector:
-        return f"<div>{name} = {number(float(maps.values), 6)}</div>"
+        return f"<div>{name} = {number(maps.values.item(), 6)}</div>"
     side = max(parent.maps.shape[1:])
     drawn = draw_layer(parent, Style(zoom=max(1, round(_CHANNEL_SIDE / side))))
     statistics = drawn.statistics
