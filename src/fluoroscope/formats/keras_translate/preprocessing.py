@@ -46,10 +46,7 @@ def normalization(step: Step) -> Value:
 
 
 def resizing(step: Step) -> Value:
-    """Resizing to `height` x `width`: stretched, or cropped or padded to the aspect ratio first.
-
-    Keras 3 rounds when the picture is of integers; networks here take floats, for which it does not.
-    """
+    """Resizing to `height` x `width`: stretched, or cropped or padded to the aspect ratio first."""
     planes = step.planes(2)
     options = step.options
     target = (options.integer("height"), options.integer("width"))
@@ -135,7 +132,7 @@ def _cut(step: Step, planes: Planes, top: int, left: int, sizes: tuple[int, int]
 def _known(step: Step, planes: Planes) -> tuple[int, int]:
     rows, columns = planes.sizes
     if rows is None or columns is None:
-        step.unsupported("depends on the picture's size, which the file leaves free; give it")
+        step.needs_size("crops or pads to an aspect ratio")
     return rows, columns
 
 

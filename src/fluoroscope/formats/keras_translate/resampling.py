@@ -108,7 +108,7 @@ def _resample_free(
 ) -> str:
     """For a picture whose size is not known yet, by ONNX's operator: to 3e-4, and one pixel for nearest."""
     if antialias or method not in ("nearest", "bilinear"):
-        step.unsupported(f"resizes a picture of free size by {method}, which needs the size; give it")
+        step.needs_size(f"resizes by {method}{' with antialiasing' if antialias else ''}")
     operator: dict[str, Any] = dict(_OPERATORS[method])
     if factors is not None:
         return step.node("Resize", planes.tensor, "", step.graph.floats((1.0, 1.0, *factors)), **operator)

@@ -174,6 +174,13 @@ class Step:
         """Refuse a size that leaves the layer nothing to work on."""
         raise DoesNotFit(f"{described(self.layer)} {what}.")
 
+    def needs_size(self, what: str) -> NoReturn:
+        """Give up on a layer until the picture's size is known."""
+        self.unsupported(
+            f"{what}, which depends on the picture's size, and the file leaves it free: "
+            "fix it with `network.at_size(height, width)`"
+        )
+
     def unsupported(self, what: str) -> NoReturn:
         """Give up on a layer that Keras can run and we cannot."""
         raise UnsupportedLayer(f"{described(self.layer)} {what}.")

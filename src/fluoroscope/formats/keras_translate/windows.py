@@ -62,5 +62,8 @@ class Window:
                 step.does_not_fit(f"has a window of {span} pixels, more than the {size} there are")
             else:
                 out.append((size + total - span) // stride + 1)
+        if free and (max(self.dilations) > 1 or any(map(int.__gt__, self.strides, self.spans))):
+            # onnxruntime's own padding knows neither dilations nor strides beyond the window.
+            step.needs_size("pads by strides beyond its window or with dilations")
         padding: dict[str, Any] = {"auto_pad": "SAME_UPPER"} if free else {"pads": (*begins, *ends)}
         return tuple(out), {"kernel_shape": self.kernel, "strides": self.strides, **padding}
