@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from fluoroscope.blocks import BLOCK
 from fluoroscope.drawing.colormaps import MARKERS, palette
 from fluoroscope.drawing.geometry import Box, SheetGeometry
-from fluoroscope.drawing.scaling import Limits, levels
+from fluoroscope.drawing.levels import levels
+from fluoroscope.drawing.scaling import Limits
 from fluoroscope.drawing.style import Style
 from fluoroscope.errors import UsageError
 

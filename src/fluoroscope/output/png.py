@@ -103,7 +103,8 @@ def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) 
         Another dtype or shape, no pixels, or an index that the palette does not have.
     """
     colors = 3 if pixels.ndim == 3 else 1
-    if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.shape[2:] not in ((), (3,)):
+    usable = pixels.ndim >= 2 and pixels.shape[2:] in ((), (3,)) and pixels.size > 0
+    if not usable or pixels.dtype != np.uint8:
         raise UsageError(
             f"A picture was to be encoded from a {pixels.dtype} array of shape {pixels.shape}. It is uint8, "
             "(height, width) or (height, width, 3), with at least one pixel."

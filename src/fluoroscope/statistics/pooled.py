@@ -75,8 +75,9 @@ class PooledStatistics:
     def percentile(self, percent: float) -> float:
         """The value that `percent` (0..100) of the values lie below; NaN of none.
 
-        Ranks count as in `numpy.percentile`. The histogram tells in which of its bins the value lies; inside
-        it the values are taken as evenly spread. The answer is therefore within one bin, 1/128 of itself.
+        Of the values in order it is the one at ``percent / 100 * (count - 1)``, rounded down (the method
+        ``lower`` of `numpy.percentile`), but known only to within the bin of the histogram that it is in,
+        whose values are taken as evenly spread: to 1/128 of itself.
 
         Raises
         ------
