@@ -35,18 +35,18 @@ def check(maps):
 
 
 def test_numbers_by_hand():
-    found = channel_statistics(maps_of([[1, 2], [3, 6]], [[0, 0], [0, 0]], [[-1, 0], [0, 5]]))
-    assert len(found) == 3
+    found = channel_statistics(maps_of([[1, 2], [3, 6]], [[0, 0], [0, 0]], [[-1, 0], [0, 5]], [[-4, 0]] * 2))
+    assert len(found) == 4
     assert found.positions == 4
-    assert found.mean.tolist() == [3, 0, 1]
-    np.testing.assert_allclose(found.std**2, [3.5, 0, 5.5], rtol=1e-6)
-    assert found.minimum.tolist() == [1, 0, -1]
-    assert found.maximum.tolist() == [6, 0, 5]
-    assert found.active.tolist() == [1, 0, 0.25]
-    assert found.flat.tolist() == [False, True, False]
-    assert found.dead.tolist() == [False, True, False]
+    assert found.mean.tolist() == [3, 0, 1, -2]
+    np.testing.assert_allclose(found.std**2, [3.5, 0, 5.5, 4], rtol=1e-6)
+    assert found.minimum.tolist() == [1, 0, -1, -4]
+    assert found.maximum.tolist() == [6, 0, 5, 0]
+    assert found.active.tolist() == [1, 0, 0.25, 0]
+    assert found.flat.tolist() == [False, True, False, False]
+    assert found.dead.tolist() == [False, True, False, False]
     assert (found.flat_count, found.dead_count, found.nonfinite_count) == (1, 1, 0)
-    assert found.sparsity == 1 - 5 / 12
+    assert found.sparsity == 1 - 5 / 16
 
 
 @given(hnp.arrays(np.float32, hnp.array_shapes(min_dims=3, max_dims=3, max_side=6), elements=FINITE))
@@ -59,6 +59,11 @@ def test_numbers_are_those_of_numpy_in_float64(maps):
 def test_every_way_of_summing(shape):
     maps = np.random.default_rng(1).gamma(0.5, 3, shape).astype(np.float32)
     check(np.maximum(maps - 1, 0))
+
+
+@pytest.mark.parametrize("scale", [1e-42, 1e-21, 1e-16, 1e16, 1e18, 1e19, 1e37])
+def test_every_magnitude(scale):
+    check((np.random.default_rng(3).normal(size=(3, 40, 50)) * scale).astype(np.float32))
 
 
 def test_blocks_do_not_show(monkeypatch):

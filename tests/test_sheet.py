@@ -47,17 +47,27 @@ def test_without_anything_to_mark_levels_are_exact():
     np.testing.assert_array_equal(untile(sheet.indices, sheet.geometry), maps)
 
 
-def test_a_gap_takes_the_index_of_the_rarest_level():
+@pytest.mark.parametrize("zoom", [1, 3])
+def test_a_gap_takes_the_index_of_the_rarest_level(zoom):
     maps = np.arange(256, dtype=np.float32).repeat(2).reshape(2, 16, 16)
     maps[1, 0, 0] = 0  # where a 128 was: it is the only level that is there once
-    sheet = drawn(maps, columns=2)
+    sheet = drawn(maps, columns=2, zoom=zoom)
     assert dict(sheet.markers) == {"gap": 128}
-    assert (sheet.indices[:, 16] == 128).all()
-    assert colour(sheet, 5, 16) == MARKERS["gap"]
+    assert (sheet.indices[:, 16 * zoom] == 128).all()
+    assert colour(sheet, 5, 16 * zoom) == MARKERS["gap"]
     assert sheet.moved == 1
     expected = maps.copy()
     expected[maps == 128] = 127
     np.testing.assert_array_equal(untile(sheet.indices, sheet.geometry), expected)
+
+
+def test_levels_0_and_255_stay_however_rare():
+    # 255 is nowhere, 0 in the fewest places.
+    maps = np.arange(1, 255, dtype=np.float32).repeat(4).reshape(2, 4, 127)
+    maps[0, 0, 0] = 0
+    sheet = drawn(maps, columns=1)
+    assert dict(sheet.markers) == {"gap": 1}
+    assert sheet.moved == 3
 
 
 def test_twenty_channels_of_sixteen_a_row_are_all_there_and_the_rest_is_blank():

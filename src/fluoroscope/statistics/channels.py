@@ -158,10 +158,10 @@ def channel_statistics(maps: NDArray[np.float32]) -> ChannelStatistics:
             square[part] = _sum_of_squares(scratch, width)
         square /= positions
         mean = total / positions
-        # Squares about the mean in float32, moved to the mean itself.
+        # Moved from the pivot to the mean. The two are so near that this takes away half at most.
         variance = square - (mean - pivot) ** 2
-        # Squares that leave the range of float32, or that the move all but takes away.
-        exact = (square > 1e-30) & (square < 1e30) & (variance > 1e-3 * square)
+        # Squares can leave the range of float32, at either end.
+        exact = (square > 1e-30) & np.isfinite(square)
 
     finite = np.full(channels, positions)
     flat = minimum == maximum
@@ -174,8 +174,6 @@ def channel_statistics(maps: NDArray[np.float32]) -> ChannelStatistics:
         mean[channel], variance[channel] = _moments(kept)
 
     flat = minimum == maximum
-    # Rounding must not give a constant channel a mean beside its value, or a deviation.
-    mean[flat], variance[flat] = minimum[flat], 0
     fraction = np.full(channels, np.nan)
     np.divide(active, finite, out=fraction, where=finite > 0)
     return ChannelStatistics(
