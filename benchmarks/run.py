@@ -1,7 +1,7 @@
 """Measure every bar of Fluoroscope, each against its rival in the same run, and print ratios.
 
 Times on a shared machine drift; a ratio of two things measured in turn, A B A B, holds. Whole processes are
-timed cold (a process of their own, files in the page cache), with the memory of the process; single steps warm.
+timed cold (files in the page cache), with the memory of the process; single steps are timed warm.
 
     python benchmarks/run.py                  everything, about 15 minutes
     python benchmarks/run.py --only lab vgg   some
@@ -178,7 +178,7 @@ class Bench:
         from fluoroscope.output.draw import draw_layers
 
         import fluoroscope as fs
-        from fluoroscope.output.files import write_beside
+        from fluoroscope.output.files import atomic_write
 
         rows: list[Result] = []
         for name, bar in (("vgg", 1.8), ("lab", 5.0)):
@@ -208,7 +208,7 @@ class Bench:
             def everything(n=network, p=prepared, k=names, t=target) -> None:
                 acts = fs.capture(n, p.image, layers=list(k))
                 for number, drawn in enumerate(draw_layers(acts.values(), fs.Style())):
-                    write_beside(t / f"{number}.png", drawn.image.png())
+                    atomic_write(t / f"{number}.png", drawn.image.png())
 
             ratio = warm_ratio(everything, lambda n=network, b=batch, k=last: n.run(b, k), runs)
             rows.append(

@@ -20,10 +20,10 @@ from fluoroscope.network.selection import PRE, Selection, select
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from fluoroscope.drawing.sheet import Sheet
     from fluoroscope.drawing.style import Style
     from fluoroscope.images import Prepared
     from fluoroscope.output.save import Progress
+    from fluoroscope.output.sheet_picture import SheetPicture
     from fluoroscope.statistics.channels import ChannelStatistics
 
 
@@ -118,8 +118,8 @@ class FeatureMaps:
         shape = " x ".join(map(str, self.values.shape))
         return f"<FeatureMaps {self.name!r} ({self.layer.kind}): {shape}>"
 
-    def sheet(self, style: Style | None = None, **options: Any) -> Sheet:
-        """All channels tiled in rows.
+    def sheet(self, style: Style | None = None, **options: Any) -> SheetPicture:
+        """All channels tiled in rows: a picture to save (``.save``, ``.png``), look at, or take apart.
 
         Parameters
         ----------
@@ -128,8 +128,10 @@ class FeatureMaps:
             scaling: ``method`` (or ``scaling="minmax"``), ``scope``, ``percentiles``, ``low``, ``high``.
         """
         from fluoroscope.output.draw import draw_sheet, style_of
+        from fluoroscope.output.sheet_picture import SheetPicture
 
-        return draw_sheet(self, style_of(style, **options))
+        style = style_of(style, **options)
+        return SheetPicture.of(draw_sheet(self, style), self.name, style)
 
     def figure(self, style: Style | None = None, **options: Any) -> Figure:
         """The sheet as a matplotlib figure, with channel numbers (needs ``fluoroscope[figure]``)."""
