@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
     """Run the command that the process was started with, and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminated)
     # Also while the modules below are still being imported, Ctrl-C is an answer and no fault.
     try:
         from fluoroscope.cli.app import app
@@ -14,3 +17,8 @@ def main() -> None:
         app()
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    """Unwind instead of dying on the spot, so that no half-written file is left."""
+    sys.exit(128 + number)

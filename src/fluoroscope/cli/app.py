@@ -3,20 +3,55 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.main
 
 from fluoroscope import __version__
-from fluoroscope.cli import demo, image, render, summary
 from fluoroscope.cli.failures import INTERRUPTED, Manner, tell
 from fluoroscope.cli.help import Command, Group
 from fluoroscope.cli.terminal import prepare_streams
 
+COMMANDS = ("summary", "render", "image", "demo")
+"""In the order of the help. Each is the function of its name in the module of its name."""
+
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+
+class _Commands(Mapping[str, Any]):
+    """Name -> command. Each is imported and built when it is asked for: a start pays for one."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        if name not in self._built:
+            single = typer.Typer(add_completion=False, context_settings=_SETTINGS)
+            single.command(name, cls=Command)(getattr(import_module(f"fluoroscope.cli.{name}"), name))
+            self._built[name] = typer.main.get_command(single)
+        return self._built[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
 
 class Fluoroscope(Group):
     """The group of all commands: here every failure ends up, and becomes a message and an exit code."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return list(COMMANDS)
 
     def main(
         self,
@@ -42,21 +77,12 @@ class Fluoroscope(Group):
             code = INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the last place where anything can be told
             code = tell(error, Manner.of(given))
+        if code == INTERRUPTED:
+            print("Stopped.", file=sys.stderr)
         sys.exit(code or 0)
 
 
-app = typer.Typer(
-    cls=Fluoroscope,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for name, function in (
-    ("summary", summary.summary),
-    ("render", render.render),
-    ("image", image.image),
-    ("demo", demo.demo),
-):
-    app.command(name, cls=Command)(function)
+app = typer.Typer(cls=Fluoroscope, pretty_exceptions_enable=False, context_settings=_SETTINGS)
 
 
 def _version(asked: bool) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -137,6 +135,8 @@ def _is_ours(file: Path) -> bool:
         return True
     suffix = file.suffix.lower()
     if suffix == ".npz":
+        import zipfile
+
         from fluoroscope.output.arrays import RECORD
 
         try:
@@ -149,8 +149,5 @@ def _is_ours(file: Path) -> bool:
         stream.seek(max(0, size - _LOOKED_AT))
         tail = stream.read(_LOOKED_AT)
     if suffix == ".json":
-        try:
-            return "fluoroscope" in json.loads(file.read_bytes())
-        except ValueError:
-            return False
+        return head.lstrip(b"{ \r\n\t").startswith(b'"fluoroscope":')
     return b"Fluoroscope" in head or b"Fluoroscope" in tail

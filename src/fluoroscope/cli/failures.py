@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +64,8 @@ def tell(error: Exception, manner: Manner) -> int:
     """
     code = exit_code(error)
     if manner.debug:
+        import traceback
+
         traceback.print_exception(error, file=sys.stderr)
     if manner.json:
         show_json({"error": as_json(error)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import typer
 
@@ -74,6 +74,7 @@ ClassesOption = Annotated[
 MethodOption = Annotated[
     Method,
     typer.Option(
+        metavar="METHOD",
         rich_help_panel=DRAWING,
         help="How values become colours. zscore: mean ± 2 standard deviations; minmax: least to greatest; "
         "percentile: see --percentiles; symmetric: zero in the middle; fixed: see --limits.",
@@ -82,9 +83,10 @@ MethodOption = Annotated[
 ScopeOption = Annotated[
     Scope,
     typer.Option(
+        metavar="SCOPE",
         rich_help_panel=DRAWING,
-        help="Who shares a scale: nobody, the channels of a layer, or all layers. Only what shares one can "
-        "be compared by colour.",
+        help="Who shares a scale. channel: nobody; layer: its channels; network: all. Only what shares one "
+        "can be compared by colour.",
     ),
 ]
 PercentilesOption = Annotated[
@@ -104,11 +106,14 @@ LimitsOption = Annotated[
 ]
 ColormapOption = Annotated[
     Palette | None,
-    typer.Option(rich_help_panel=DRAWING, help="The colours.", show_default="viridis; RdBu for symmetric"),
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=DRAWING,
+        help=f"The colours: {', '.join(get_args(Palette))}.",
+        show_default="viridis; RdBu for symmetric",
+    ),
 ]
-ColumnsOption = Annotated[
-    int, typer.Option(metavar="N", min=1, rich_help_panel=DRAWING, help="Maps in a row.")
-]
+ColumnsOption = Annotated[int, typer.Option(metavar="N", rich_help_panel=DRAWING, help="Maps in a row.")]
 ZoomOption = Annotated[
     int,
     typer.Option(
@@ -118,9 +123,7 @@ ZoomOption = Annotated[
         help="Side of the square of pixels one activation becomes.",
     ),
 ]
-GapOption = Annotated[
-    int, typer.Option(metavar="N", min=0, rich_help_panel=DRAWING, help="Pixels between maps.")
-]
+GapOption = Annotated[int, typer.Option(metavar="N", rich_help_panel=DRAWING, help="Pixels between maps.")]
 SizeOption = Annotated[
     str | None,
     typer.Option(
@@ -133,17 +136,24 @@ SizeOption = Annotated[
 FitOption = Annotated[
     Fit,
     typer.Option(
+        metavar="FIT",
         rich_help_panel=PICTURE,
-        help="Another shape: stretch it, crop its middle, or pad it with black.",
+        help="A picture of another shape. stretch it; crop its middle; pad it with black.",
     ),
 ]
 ResampleOption = Annotated[
-    Resample, typer.Option(rich_help_panel=PICTURE, help="How it is resized; Keras's load_img takes nearest.")
+    Resample,
+    typer.Option(
+        metavar="FILTER",
+        rich_help_panel=PICTURE,
+        help="How it is resized: nearest, as Keras's load_img does, bilinear or lanczos.",
+    ),
 ]
 PresetOption = Annotated[
     Preset | None,
     typer.Option(
         "--preprocess",
+        metavar="PRESET",
         rich_help_panel=PICTURE,
         help="Its values, from 0..255. unit: / 255; raw: as they are; tf: / 127.5 - 1; torch and caffe: "
         "those of ImageNet networks.",
@@ -171,7 +181,7 @@ StdOption = Annotated[
 FrameOption = Annotated[
     int,
     typer.Option(
-        metavar="N", min=0, rich_help_panel=PICTURE, help="Frame of an animation, page of a TIFF, from 0 on."
+        metavar="N", rich_help_panel=PICTURE, help="Frame of an animation, page of a TIFF, from 0 on."
     ),
 ]
 ForceOption = Annotated[

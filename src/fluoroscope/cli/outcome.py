@@ -10,7 +10,7 @@ from fluoroscope.cli.terminal import painted
 from fluoroscope.output.typography import counted, number, numbers_in_runs, percent, speakable
 
 if TYPE_CHECKING:
-    from fluoroscope.activations import Activations
+    from fluoroscope.activations import Activations, FeatureMaps
     from fluoroscope.network.protocol import Network
     from fluoroscope.output.predictions import Prediction
 
@@ -40,6 +40,23 @@ class LayerNumbers:
     nonfinite: tuple[int, ...]
 
 
+def layer_numbers(maps: FeatureMaps) -> LayerNumbers:
+    """The numbers of feature maps, from their statistics."""
+    statistics = maps.statistics
+    # A map of a single value varies nowhere, and nobody wonders.
+    flat = statistics.flat.nonzero()[0] if maps.maps[0].size > 1 else ()
+    return LayerNumbers(
+        name=maps.name,
+        number=maps.number,
+        kind=maps.layer.kind,
+        shape=maps.values.shape,
+        channels=len(maps),
+        sparsity=statistics.sparsity,
+        flat=tuple(maps.channels[i] for i in flat),
+        nonfinite=tuple(maps.channels[i] for i in statistics.nonfinite.nonzero()[0]),
+    )
+
+
 class Watched:
     """Activations in parts, passed on as they are; of each layer the numbers are kept.
 
@@ -61,17 +78,7 @@ class Watched:
         self.last = part
         for name, maps in part.items():
             if name not in self.layers:
-                statistics = maps.statistics
-                self.layers[name] = LayerNumbers(
-                    name=name,
-                    number=maps.number,
-                    kind=maps.layer.kind,
-                    shape=maps.values.shape,
-                    channels=len(maps),
-                    sparsity=statistics.sparsity,
-                    flat=tuple(maps.channels[i] for i in statistics.flat.nonzero()[0]),
-                    nonfinite=tuple(maps.channels[i] for i in statistics.nonfinite.nonzero()[0]),
-                )
+                self.layers[name] = layer_numbers(maps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
 
 from fluoroscope.errors import PictureError
@@ -49,6 +48,8 @@ def find_pictures(arguments: Sequence[str]) -> Pictures:
     PictureError
         A folder or pattern without any.
     """
+    from glob import glob, has_magic
+
     paths: dict[str, None] = {}
     many = False
     left_out = 0

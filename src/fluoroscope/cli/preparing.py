@@ -23,14 +23,14 @@ class PictureOptions:
         An option that means nothing, or contradicts another.
     """
 
-    size: str | None
-    fit: Fit
-    resample: Resample
-    preset: Preset | None
-    scale: str | None
-    mean: str | None
-    std: str | None
-    frame: int
+    size: str | None = None
+    fit: Fit = "stretch"
+    resample: Resample = "nearest"
+    preset: Preset | None = None
+    scale: str | None = None
+    mean: str | None = None
+    std: str | None = None
+    frame: int = 0
     _chosen: Preprocessing = field(init=False)
 
     def __post_init__(self) -> None:

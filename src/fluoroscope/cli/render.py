@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,19 +43,16 @@ from fluoroscope.cli.options import (
     parse_classes,
     parse_pair,
 )
-from fluoroscope.cli.outcome import Outcome, Watched, network_remarks
+from fluoroscope.cli.outcome import network_remarks
 from fluoroscope.cli.pictures import Pictures, find_pictures
 from fluoroscope.cli.progress import Progress
 from fluoroscope.cli.terminal import show_json
-from fluoroscope.errors import BudgetExceeded, LayerNotFound, PictureError, UsageError
+from fluoroscope.errors import BudgetExceeded, PictureError, UsageError
 from fluoroscope.output.typography import counted
 
 if TYPE_CHECKING:
-    from fluoroscope.activations import Activations
-    from fluoroscope.cli.preparing import PictureOptions
+    from fluoroscope.cli.job import Job
     from fluoroscope.drawing.scaling import Scaling
-    from fluoroscope.drawing.style import Style
-    from fluoroscope.network.protocol import Network
 
 
 def render(
@@ -109,9 +103,10 @@ def render(
     skipped, and the exit code is 4 at the end. Activations that are together over the memory budget are taken
     a few layers at a time.
     """
+    from fluoroscope.cli.job import Job
     from fluoroscope.cli.preparing import PictureOptions
     from fluoroscope.drawing.style import Style
-    from fluoroscope.network.budget import parse_bytes
+    from fluoroscope.network.budget import Budget, parse_bytes
 
     style = Style(
         scaling=_scaling(scaling, scope, percentiles, limits),
@@ -130,82 +125,11 @@ def render(
         classes=parse_classes(classes) if classes is not None else (),
         style=style,
         options=options,
-        memory=parse_bytes(memory),
+        budget=Budget(memory=parse_bytes(memory)),
         threads=threads,
     )
     code = run(job, find_pictures(images), output, force=force, json=json, quiet=quiet)
     raise typer.Exit(code)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What is done with each picture."""
-
-    model: str
-    layers: str | None
-    channel: int | None
-    classes: tuple[str, ...]
-    style: Style
-    options: PictureOptions
-    memory: int
-    threads: int
-
-    def open(self) -> Network:
-        """The network, in the memory allowed."""
-        from fluoroscope.formats import open_network
-        from fluoroscope.network.budget import Budget
-
-        return open_network(self.model, budget=Budget(memory=self.memory), threads=self.threads)
-
-    def select(self, network: Network) -> tuple[str, ...]:
-        """Names of the layers meant.
-
-        Raises
-        ------
-        LayerNotFound, UsageError
-            None, or not the one layer that a channel is of.
-        """
-        from fluoroscope.network.selection import select
-
-        names = select(network, self.layers)
-        if self.channel is None:
-            return names
-        if len(names) != 1:
-            raise UsageError(
-                f"--channel {self.channel} is of one layer, and there are {len(names)}. "
-                "Name it: --layers conv2d_2 --channel 10."
-            )
-        return names
-
-    def render(
-        self, network: Network, names: Sequence[str], path: str, output: str, progress: Progress
-    ) -> Outcome:
-        """One picture into one output."""
-        from fluoroscope.capturing import Groups
-        from fluoroscope.output.predictions import read_prediction
-        from fluoroscope.output.save import save
-
-        start = time.perf_counter()
-        prepared = self.options.prepare(network, path)
-        groups = Groups(network, prepared, names, memory=self.memory)
-        # A single group is run once, however often it is looked at.
-        watched = Watched(list(groups) if len(groups) == 1 else groups)
-        if self.channel is None:
-            save(watched, output, self.style, classes=self.classes, count=len(names), progress=progress.layer)
-        else:
-            _save_channel(watched, names[0], self.channel, output, self.style)
-        rows = {layer.name: layer for layer in network.layers}
-        predictions = watched.last.predictions if watched.last is not None else {}
-        return Outcome(
-            picture=path,
-            output=output,
-            seconds=time.perf_counter() - start,
-            steps=prepared.steps,
-            layers=tuple(watched.layers[name] for name in names),
-            predictions=tuple(
-                read_prediction(rows[name], values, self.classes) for name, values in predictions.items()
-            ),
-        )
 
 
 def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: bool, quiet: bool) -> int:
@@ -274,12 +198,3 @@ def _scaling(method: Method, scope: Scope, percentiles: str | None, limits: str 
     if percentiles is not None:
         return Scaling(method, scope=scope, percentiles=parse_pair(percentiles, "--percentiles"))
     return Scaling(method, scope=scope)
-
-
-def _save_channel(parts: Iterable[Activations], layer: str, channel: int, output: str, style: Style) -> None:
-    """One channel with its legend."""
-    for acts in parts:
-        maps = acts[layer]
-        if not 0 <= channel < len(maps):
-            raise LayerNotFound(f"{layer!r} has the channels 0 to {len(maps) - 1}; there is no {channel}.")
-        maps[channel].save(output, style)

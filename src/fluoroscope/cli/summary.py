@@ -81,13 +81,15 @@ def as_json(network: Network) -> dict[str, Any]:
 
 def _print(network: Network) -> None:
     """Title, table, totals, remarks."""
+    from rich.text import Text
+
     target = console()
     table = _full_table(network)
     if target.is_terminal:
         natural = target.measure(table, options=target.options.update(width=10_000)).maximum
         if natural > target.width:
             table = _compact_table(network)
-    show(_title(network), table, _totals(network), *_remarks(network))
+    show(_title(network), table, Text(), _totals(network), *_remarks(network))
 
 
 def _title(network: Network) -> Text:
@@ -100,12 +102,12 @@ def _title(network: Network) -> Text:
     text.append(
         f"\n{speakable(origin_text(network))}, {human_bytes(network.provenance.size)}\n", style="not bold dim"
     )
-    takes = ", ".join(f"{speakable(spec.name, _NAME)} {shape_text(spec.shape)}" for spec in network.inputs)
+    takes = ", ".join(f"{speakable(spec.name, _NAME)} ({shape_text(spec.shape)})" for spec in network.inputs)
     shapes = {layer.name: layer.shape for layer in network.layers}
     gives = ", ".join(
-        f"{speakable(name, _NAME)} {shape_text(shapes.get(name, ()))}" for name in network.outputs
+        f"{speakable(name, _NAME)} ({shape_text(shapes.get(name, ()))})" for name in network.outputs
     )
-    return text.append(f"takes {takes}; gives {gives}\n", style="not bold")
+    return text.append(f"takes {takes}, gives {gives}\n", style="not bold")
 
 
 def _cells(network: Network) -> list[list[Text]]:
@@ -120,6 +122,8 @@ def _cells(network: Network) -> list[list[Text]]:
         cells[0].stylize("dim")
         cells[1].stylize(f"bold {_COLOURS.get(layer.family, '')}")
         cells[5].stylize("dim")
+        if not layer.parameters:
+            cells[4].stylize("dim")
         if layer.problem is not None:
             cells[3].stylize("red")
         rows.append(cells)
@@ -132,7 +136,8 @@ def _table(*headings: str) -> Table:
 
     terminal = console().is_terminal
     table = Table(
-        box=box.HORIZONTALS if terminal else None,
+        box=box.SIMPLE_HEAD if terminal else None,
+        show_edge=False,
         border_style="dim",
         header_style="bold",
         pad_edge=False,
@@ -159,7 +164,7 @@ def _compact_table(network: Network) -> Table:
     """Two lines a layer, for a narrow terminal: type beneath name, receptive field beneath shape."""
     from rich.text import Text
 
-    table = _table("#", "Layer", "Output shape", "Params")
+    table = _table("#", "Layer\ntype", "Output shape\nreceptive field", "Params")
     for number, name, kind, shape, parameters, field, takes in _cells(network):
         kind.stylize("dim")
         left = [name, kind, *([Text("takes ", "dim") + takes] if takes else [])]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import io
-import json
 import math
 import os
 import sys
@@ -81,6 +80,8 @@ def show(*renderables: RenderableType, stderr: bool = False) -> None:
 
 def show_json(value: Any) -> None:
     """Print for machines: ASCII, and NaN and infinities as null, since JSON has none."""
+    import json
+
     print(json.dumps(_finite(value), indent=2, allow_nan=False))
 
 
