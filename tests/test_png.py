@@ -1,182 +1,173 @@
-"""PNG pictures, read back by decoders we did not write."""
+"""PNG of 16 bits a sample, written and read by TensorFlow's libpng; and its check sums."""
+
+from __future__ import annotations
 
 import io
 import struct
-import sys
 import zlib
 
 import numpy as np
+import PIL.Image
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from PIL import Image
-from pypdf.filters import FlateDecode
-from pypdf.generic import DictionaryObject, NameObject, NumberObject
 
-from fluoroscope.drawing.colormaps import palette
-from fluoroscope.errors import UsageError
-from fluoroscope.output import png as png_module
-from fluoroscope.output.png import encode
+from fluoroscope.errors import PictureError
+from fluoroscope.images import open_image
+from fluoroscope.images.png import decode_png
 
-BYTES = st.integers(0, 255)
-SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)
-PICTURES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, st.sampled_from([shape, (*shape, 3)])))
+COLOURS = {1: 0, 3: 2, 2: 4, 4: 6}
+"""PNG's colour type by number of samples."""
 
 
-@pytest.fixture(params=["isal", "zlib"])
-def compressor(request, monkeypatch):
-    """Each of the two compressors; without isal it cannot be imported."""
-    if request.param == "zlib":
-        monkeypatch.setitem(sys.modules, "isal", None)
-        assert isinstance(png_module._compressor(), type(zlib.compressobj()))
-    else:
-        assert not isinstance(png_module._compressor(), type(zlib.compressobj()))
-    return request.param
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def opened(data):
-    with Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        return picture
-
-
-def chunks(data):
-    """Names and contents, each checked, of a PNG file."""
-    assert data[:8] == b"\x89PNG\r\n\x1a\n"
-    found, at = [], 8
-    while at < len(data):
-        (length,) = struct.unpack_from(">I", data, at)
-        name, content = data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        assert struct.unpack_from(">I", data, at + 8 + length) == (zlib.crc32(name + content),)
-        found.append((name, content))
-        at += 12 + length
-    return found
-
-
-def smooth(height, width, seed=0):
-    """Bytes like those of sheets: smooth, with a background."""
-    walk = np.random.default_rng(seed).normal(size=(height, width)).cumsum(0).cumsum(1)
-    return np.clip(walk * 4 + 128, 100, 255).astype(np.uint8)
-
-
-@pytest.mark.usefixtures("compressor")
-@given(PICTURES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_pillow_reads_back_every_pixel(pixels):
-    np.testing.assert_array_equal(np.asarray(opened(encode(pixels).png())), pixels)
-
-
-@pytest.mark.usefixtures("compressor")
-@given(PICTURES)
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_pdf_reader_decodes_the_stream(pixels):
-    image = encode(pixels)
-    numbers = {"/Predictor": 15, "/Colors": image.colors, "/BitsPerComponent": 8, "/Columns": image.width}
-    parameters = DictionaryObject({NameObject(name): NumberObject(n) for name, n in numbers.items()})
-    data = FlateDecode.decode(image.stream, parameters)
-    np.testing.assert_array_equal(np.frombuffer(data, np.uint8).reshape(pixels.shape), pixels)
-
-
-@pytest.mark.usefixtures("compressor")
-def test_a_palette_picture_keeps_indices_and_colours():
-    indices = smooth(300, 700)
-    image = encode(indices, palette("viridis"))
-    picture = opened(image.png())
-    assert picture.mode == "P"
-    np.testing.assert_array_equal(np.asarray(picture), indices)
-    np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), palette("viridis")[indices])
-
-
-@pytest.mark.usefixtures("compressor")
-@pytest.mark.parametrize("shape", [(2000, 300), (3, 200_000), (1, 1), (400, 333, 3)])
-def test_pictures_of_many_bands_and_of_one(shape):
-    pixels = np.random.default_rng(1).integers(0, 9, shape).astype(np.uint8)
-    image = encode(pixels)
-    assert (image.height, image.width) == shape[:2]
-    np.testing.assert_array_equal(np.asarray(opened(image.png())), pixels)
-
-
-def test_the_palette_ends_with_the_last_index_used():
-    image = encode(np.array([[0, 7], [3, 2]], np.uint8), palette("gray"))
-    assert image.palette is not None
-    np.testing.assert_array_equal(image.palette, palette("gray")[:8])
-    names = dict(chunks(image.png()))
-    assert len(names[b"PLTE"]) == 24
-
-
-def test_a_part_of_a_picture_is_encoded_as_it_is_seen():
-    pixels = smooth(50, 60)
-    part = pixels[5:40:3, 7:50:2]
-    np.testing.assert_array_equal(np.asarray(opened(encode(part).png())), part)
-    turned = np.moveaxis(np.stack([pixels] * 3), 0, -1)
-    np.testing.assert_array_equal(np.asarray(opened(encode(turned).png())), turned)
-
-
-def test_files_are_smaller_than_those_of_pillow(compressor):
-    # The pattern of a sheet: maps side by side, a third of it background.
-    indices = np.concatenate(
-        [np.concatenate([smooth(75, 75, 16 * r + c) for c in range(16)], 1) for r in range(8)]
+def png(samples, *extra, interlace=0, colour=None):
+    """A PNG of 16 bits, its rows not filtered; with Adam7 (ISO 15948, 8.2) the seven pictures in turn."""
+    height, width, channels = samples.shape
+    header = struct.pack(
+        ">IIBBBBB", width, height, 16, COLOURS[channels] if colour is None else colour, 0, 0, interlace
     )
-    plain = Image.fromarray(indices)
-    plain.putpalette(palette("viridis").tobytes())
-    file = io.BytesIO()
-    plain.save(file, "PNG")
-    assert len(encode(indices, palette("viridis")).png()) <= len(file.getvalue())
+    passes = [
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ]
+    rows = b""
+    for top, left, down, across in passes if interlace else [(0, 0, 1, 1)]:
+        part = samples[top::down, left::across]
+        rows += b"".join(b"\0" + row.astype(">u2").tobytes() for row in part if row.size)
+    return b"".join(
+        [
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", header),
+            *extra,
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        ]
+    )
 
 
-def test_text_is_kept_whatever_its_letters():
-    text = {
-        "Software": "Fluoroscope",
-        "Scaling": "mean ± 2 std",
-        "Picture": "легкие 肺\nsecond line",
-        "Größe": "",
-    }
-    data = encode(smooth(9, 9)).png(text)
-    assert opened(data).text == text
-    names = [name for name, _ in chunks(data)]
-    assert names == [b"IHDR", b"tEXt", b"tEXt", b"iTXt", b"tEXt", b"IDAT", b"IEND"]
+def samples(height, width, channels):
+    return (
+        np.random.default_rng(height * width).integers(0, 65536, (height, width, channels)).astype(np.uint16)
+    )
 
 
-@pytest.mark.parametrize("keyword", ["", " a", "a ", "a  b", "x" * 80, "肺", "a\nb"])
-def test_a_keyword_that_png_cannot_hold(keyword):
-    with pytest.raises(UsageError, match="A keyword is 1 to 79 printable Latin-1 characters"):
-        encode(smooth(9, 9)).png({keyword: "text"})
+def whole(data):
+    raster = decode_png(data, frame=0, max_pixels=10**6)
+    return raster.pixels if raster.alpha is None else np.dstack([raster.pixels, raster.alpha])
 
 
-def test_a_text_that_png_cannot_hold():
-    with pytest.raises(UsageError, match="a text has no null character"):
-        encode(smooth(9, 9)).png({"Title": "a\0b"})
+@pytest.fixture(scope="module")
+def tensorflow():
+    import tensorflow
+
+    return tensorflow
 
 
-def test_saving_writes_the_same_bytes(tmp_path):
-    image = encode(smooth(20, 30), palette("magma"))
-    image.save(tmp_path / "layer.png", {"Title": "layer"})
-    assert (tmp_path / "layer.png").read_bytes() == image.png({"Title": "layer"})
-    assert [path.name for path in tmp_path.iterdir()] == ["layer.png"]
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (37, 53)])
+def test_sixteen_bits_written_by_another_library(tensorflow, channels, size):
+    array = samples(*size, channels)
+    data = tensorflow.io.encode_png(array).numpy()  # Filters its rows, unlike the one above.
+    np.testing.assert_array_equal(whole(data), array)
 
 
-def test_a_stream_too_long_for_a_chunk_is_divided(monkeypatch):
-    pixels = smooth(60, 60)
-    image = encode(pixels)
-    monkeypatch.setattr(png_module, "_LARGEST", 100)
-    data = image.png()
-    assert [name for name, _ in chunks(data)].count(b"IDAT") == -(-len(image.stream) // 100)
-    np.testing.assert_array_equal(np.asarray(opened(data)), pixels)
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (5, 3), (17, 19)])
+def test_sixteen_bits_read_by_another_library_too(tensorflow, channels, size, interlace):
+    array = samples(*size, channels)
+    data = png(array, interlace=interlace)
+    np.testing.assert_array_equal(tensorflow.io.decode_png(data, dtype=tensorflow.uint16).numpy(), array)
+    np.testing.assert_array_equal(whole(data), array)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_full_range_arrives(channels):
+    array = samples(4, 5, channels)
+    image = open_image(png(array))
+    np.testing.assert_array_equal(image.pixels, array)
+    assert (image.pixels.dtype, image.white) == (np.uint16, 65535)
+    assert image.steps == (f"PNG, 5 x 4, {'grey' if channels == 1 else 'RGB'}, 16 bits: white is 65535",)
+
+
+def test_alpha_of_sixteen_bits_by_hand():
+    array = np.array(
+        [[[1000, 2000, 3000, 65535], [1000, 2000, 3000, 0], [60000, 0, 30000, 13107]]], np.uint16
+    )
+    image = open_image(png(array))
+    # A fifth of the colour and four fifths of white.
+    assert image.pixels.tolist() == [[[1000, 2000, 3000], [65535] * 3, [64428, 52428, 58428]]]
+    assert image.steps[1:] == ("transparency found", "alpha laid over white")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_one_transparent_colour_is_compared_in_sixteen_bits(channels):
+    # Equal in the high bytes: Pillow, which keeps only those, could not tell them apart.
+    array = np.array([[[0x1234] * channels, [0x1235] * channels]], np.uint16)
+    data = png(array, chunk(b"tRNS", struct.pack(">H", 0x1234) * channels))
+    assert open_image(data, background="black").pixels.tolist() == [[[0] * channels, [0x1235] * channels]]
+
+
+def test_orientation_and_profile_of_sixteen_bits():
+    array = samples(2, 3, 3)
+    exif = PIL.Image.Exif()
+    exif[274] = 3
+    profile = chunk(b"iCCP", b"name\0\0" + zlib.compress(b"a profile"))
+    image = open_image(png(array, profile, chunk(b"eXIf", exif.tobytes()[6:])))
+    np.testing.assert_array_equal(image.pixels, array[::-1, ::-1])
+    assert image.steps[1:] == (
+        "ICC profile not applied: values of more than 8 bits are kept as they are",
+        "EXIF orientation 3 applied: turned by 180 degrees",
+    )
+
+
+def test_every_chunk_that_matters_is_checked():
+    stream = io.BytesIO()
+    PIL.Image.new("P", (4, 4)).save(stream, "PNG", transparency=0)
+    data = stream.getvalue()
+    open_image(data)
+    for kind in (b"IHDR", b"PLTE", b"tRNS", b"IDAT"):
+        at = data.index(kind) + 5
+        damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+        with pytest.raises(
+            PictureError, match=f"the check sum of its '{kind.decode()}' chunk at byte .* is wrong"
+        ):
+            open_image(damaged)
+
+
+def test_what_follows_the_end_is_not_looked_at():
+    array = samples(2, 3, 3)
+    np.testing.assert_array_equal(open_image(png(array) + b"something else").pixels, array)
+
+
+def test_an_animation_of_sixteen_bits_has_its_first_frame():
+    array = samples(2, 3, 3)
+    control = chunk(b"acTL", struct.pack(">II", 2, 0))
+    frame = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 3, 2, 0, 0, 1, 1, 0, 0))
+    data = png(array, control, frame)
+    image = open_image(data)
+    np.testing.assert_array_equal(image.pixels, array)
+    assert image.steps[-1] == "frame 0 of several"
+    with pytest.raises(PictureError, match="of an animated PNG with 16 bits a sample only frame 0 is read"):
+        open_image(data, frame=1)
 
 
 @pytest.mark.parametrize(
-    ("pixels", "colours", "message"),
+    ("data", "message"),
     [
-        (np.zeros((2, 2)), None, "from a float64 array of shape"),
-        (np.zeros((2, 0), np.uint8), None, r"shape \(2, 0\)"),
-        (np.zeros(3, np.uint8), None, r"shape \(3,\)"),
-        (np.zeros((2, 2, 4), np.uint8), None, r"shape \(2, 2, 4\)"),
-        (np.zeros((2, 2, 3), np.uint8), palette("gray"), "for a picture of shape"),
-        (np.zeros((2, 2), np.uint8), np.zeros((9, 4), np.uint8), r"A palette of shape \(9, 4\)"),
-        (np.full((2, 2), 9, np.uint8), palette("gray")[:9], "index 9, but its palette 9 colours"),
+        (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", b""), "it does not begin with its header"),
+        (png(samples(2, 2, 1), chunk(b"acTL", bytes(8))), "an animation of no frames"),
+        (png(samples(2, 2, 1), colour=7), "the PNG is cut short or damaged"),
+        (png(samples(2, 2, 1)[:0]), "declares a size of 2 x 0: no pixels"),
     ],
 )
-def test_what_is_no_picture_is_refused(pixels, colours, message):
-    with pytest.raises(UsageError, match=message):
-        encode(pixels, colours)
+def test_png_that_means_nothing(data, message):
+    with pytest.raises(PictureError, match=message):
+        open_image(data)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _ANIMATION_WORK = 16
 """A frame of an animation needs all before it drawn: in all at most this many times `max_pixels`."""
 
+# Run-length coded BMP is decoded in Python, at some 5 MB a second.
+_MAX_RUN_LENGTH_BYTES = 16 << 20
+
 _lock = threading.RLock()
 
 
@@ -56,6 +59,11 @@ def decode(data: bytes, form: str, *, frame: int, max_pixels: int) -> Raster:
         canvas = (width, height)
     elif form == "WebP":
         canvas = _webp_canvas(data)
+    elif form == "BMP" and len(data) > _MAX_RUN_LENGTH_BYTES and data[14] >= 40 and data[30] in (1, 2):
+        raise PictureError(
+            f"the BMP is run-length coded and longer than {_MAX_RUN_LENGTH_BYTES:,} bytes, which would take "
+            "minutes. Save it uncompressed, or as PNG."
+        )
     if canvas:
         check_size(*canvas, max_pixels)
     image = opened(data, form, max_pixels=max_pixels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,20 @@ from fluoroscope.images.pillow_decoder import decode, load, opened
 from fluoroscope.images.raster import Raster, check_size, orient
 from fluoroscope.images.tiff_tags import orientation_of
 
+if TYPE_CHECKING:
+    import PIL.Image
+
 _GREY, _RGB, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 4, 6
 _WORDS = {_GREY: "grey", _RGB: "RGB", _GREY_ALPHA: "grey with alpha", _RGB_ALPHA: "RGB with alpha"}
 
 # Pillow keeps 8 of 16 bits of colour, and which 8 is a matter of the byte order it is told. So a picture is
 # decoded once for the high bytes and once for the low ones; grey with alpha is four bytes like 8-bit RGBA.
-_RAW_MODES = {_RGB: ("RGB;16B", "RGB;16L"), _RGB_ALPHA: ("RGBA;16B", "RGBA;16L"), _GREY_ALPHA: ("RGBA",)}
+_RAW_MODES: dict[int, tuple[str | None, ...]] = {
+    _GREY: (None,),  # As it is.
+    _RGB: ("RGB;16B", "RGB;16L"),
+    _RGB_ALPHA: ("RGBA;16B", "RGBA;16L"),
+    _GREY_ALPHA: ("RGBA",),
+}
 
 
 def decode_png(data: bytes, *, frame: int, max_pixels: int) -> Raster:
@@ -42,43 +50,49 @@ def decode_png(data: bytes, *, frame: int, max_pixels: int) -> Raster:
         Cut short, damaged (a check sum of a chunk that matters is wrong), too large, or no such frame.
     """
     header = _check_chunks(data, max_pixels)
-    if header.depth < 16:
+    if header.depth < 16 or header.colour not in _RAW_MODES:
         return decode(data, "PNG", frame=frame, max_pixels=max_pixels)
     if frame:
         raise PictureError("of an animated PNG with 16 bits a sample only frame 0 is read.")
-    planes: list[NDArray[np.uint16]] = []
-    info: dict[Any, Any] = {}
-    for raw_mode in _RAW_MODES.get(header.colour, (None,)):
-        image = opened(data, "PNG", max_pixels=max_pixels)
-        if raw_mode:
-            codec, extents, offset, _ = image.tile[0]
-            tile: Any = (codec, extents, offset, raw_mode)
-            image.tile = [tile]
-        load(image, "PNG", max_pixels=max_pixels)
-        planes.append(np.asarray(image).astype(np.uint16))
-        info = image.info
-    samples: NDArray[Any]
-    if header.colour == _GREY_ALPHA:
-        samples = planes[0][..., 0::2] << 8 | planes[0][..., 1::2]
-    elif header.colour == _GREY:
-        samples = planes[0][..., None]
-    else:
-        samples = planes[0] << 8 | planes[1]
+    samples, image = _deep_samples(data, header.colour, max_pixels)
     alpha: NDArray[Any] | None = None
     if header.colour in (_GREY_ALPHA, _RGB_ALPHA):
         samples, alpha = samples[..., :-1], samples[..., -1]
-    elif "transparency" in info:
+    elif "transparency" in image.info:
         # One colour, in 16 bits, that stands for nothing.
-        clear = (samples == np.asarray(info["transparency"], np.uint16)).all(axis=-1)
+        clear = (samples == np.asarray(image.info["transparency"], np.uint16)).all(axis=-1)
         alpha = np.where(clear, 0, 65535).astype(np.uint16)
-    words = f"PNG, {header.width} x {header.height}, {_WORDS[header.colour]}, 16 bits: white is 65535"
-    steps = (
-        words,
-        *(("transparency found",) if alpha is not None else ()),
-        *not_applied(info.get("icc_profile")),
-    )
-    raster = Raster(pixels=np.ascontiguousarray(samples), white=65535, steps=steps, alpha=alpha)
-    return orient(raster, orientation_of(info.get("exif", b"")))
+    steps = [f"PNG, {header.width} x {header.height}, {_WORDS[header.colour]}, 16 bits: white is 65535"]
+    if alpha is not None:
+        steps.append("transparency found")
+    steps += not_applied(image.info.get("icc_profile"))
+    if getattr(image, "n_frames", 1) > 1:
+        steps.append("frame 0 of several")
+    raster = Raster(pixels=np.ascontiguousarray(samples), white=65535, steps=tuple(steps), alpha=alpha)
+    return orient(raster, orientation_of(image.info.get("exif", b"")))
+
+
+def _deep_samples(data: bytes, colour: int, max_pixels: int) -> tuple[NDArray[Any], PIL.Image.Image]:
+    """All 16 bits, ``(height, width, samples)`` uint16, and the Pillow image, for what else it tells."""
+    first, *second = _RAW_MODES[colour]
+    image = _decoded_as(data, first, max_pixels)
+    high = np.asarray(image).astype(np.uint16)
+    if colour == _GREY:
+        return high[..., None], image
+    if colour == _GREY_ALPHA:
+        return high[..., 0::2] << 8 | high[..., 1::2], image
+    return high << 8 | np.asarray(_decoded_as(data, second[0], max_pixels)), image
+
+
+def _decoded_as(data: bytes, raw_mode: str | None, max_pixels: int) -> PIL.Image.Image:
+    """Decode, taking the bytes of a row for another raw mode of Pillow's; None for its own choice."""
+    image = opened(data, "PNG", max_pixels=max_pixels)
+    if raw_mode:
+        codec, extents, offset, _ = image.tile[0]
+        tile: Any = (codec, extents, offset, raw_mode)
+        image.tile = [tile]
+    load(image, "PNG", max_pixels=max_pixels)
+    return image
 
 
 @dataclass(frozen=True, slots=True)

@@ -305,7 +305,7 @@ def _per_channel(name: str, given: object) -> PerChannel | None:
 def _size(size: tuple[int, int]) -> tuple[int, int]:
     try:
         height, width = (int(side) for side in size if side == int(side))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"A size is (height, width) in whole pixels, not {size!r}.") from error
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise UsageError(

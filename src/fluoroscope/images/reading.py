@@ -90,6 +90,7 @@ def open_image(
 
     Examples
     --------
+    >>> import numpy as np
     >>> image = open_image(np.zeros((2, 3), np.uint8))
     >>> image
     Image('array', 3 x 2, 1 channel, uint8)

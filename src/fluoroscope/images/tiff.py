@@ -14,10 +14,17 @@ from fluoroscope.images.colour import to_raster
 from fluoroscope.images.pillow_decoder import load, opened
 from fluoroscope.images.raster import Raster, orient
 from fluoroscope.images.tiff_deep import decode_deep
-from fluoroscope.images.tiff_layout import EXTRA_SAMPLES, ICC_PROFILE, PIXEL_TAGS, read_layout
-from fluoroscope.images.tiff_tags import ORIENTATION, Tag, read_page, write_page
+from fluoroscope.images.tiff_layout import (
+    EXTRA_SAMPLES,
+    ICC_PROFILE,
+    PIXEL_TAGS,
+    SINGLE_TAGS,
+    Layout,
+    read_layout,
+)
+from fluoroscope.images.tiff_tags import ORIENTATION, Page, Tag, read_page, write_page
 
-_SHORT = 3
+_SHORT, _LONG = 3, 4
 
 
 def decode_tiff(data: bytes, *, frame: int, max_pixels: int) -> Raster:
@@ -53,13 +60,20 @@ def decode_tiff(data: bytes, *, frame: int, max_pixels: int) -> Raster:
             raise PictureError(
                 f"the TIFF has samples of {layout.bits} bits, which are not read. Save it with 8 or 16."
             )
-        tags = {number: tag for number, tag in page.tags.items() if number in PIXEL_TAGS}
-        if layout.extra:
-            extra = struct.pack(f"{page.order}{len(layout.extra)}H", *layout.extra)
-            tags[EXTRA_SAMPLES] = Tag(_SHORT, len(layout.extra), extra)
-        image = opened(write_page(page.order, tags, data[8:]), "TIFF", max_pixels=max_pixels)
+        image = opened(write_page(page.order, _plain(page, layout), data[8:]), "TIFF", max_pixels=max_pixels)
         load(image, "TIFF", max_pixels=max_pixels)
         raster = to_raster(image, "TIFF", profile)
     if page.several:
         raster = raster.with_steps(f"page {frame} of several")
     return orient(raster, page.number(ORIENTATION, 1))
+
+
+def _plain(page: Page, layout: Layout) -> dict[int, Tag]:
+    """The tags that pixels need, without what Pillow would warn about, and with what writers leave out."""
+    tags = {number: tag for number, tag in page.tags.items() if number in PIXEL_TAGS}
+    for number in SINGLE_TAGS & tags.keys():
+        tags[number] = Tag(_LONG, 1, struct.pack(f"{page.order}I", page.number(number, 0)))
+    if layout.extra:
+        extra = struct.pack(f"{page.order}{len(layout.extra)}H", *layout.extra)
+        tags[EXTRA_SAMPLES] = Tag(_SHORT, len(layout.extra), extra)
+    return tags

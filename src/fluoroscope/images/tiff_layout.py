@@ -30,12 +30,17 @@ EXTRA_SAMPLES: Final = 338
 SAMPLE_FORMAT: Final = 339
 ICC_PROFILE: Final = 34675
 
-PIXEL_TAGS: Final = frozenset(
-    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP}
-    | {STRIP_COUNTS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES}
-    # Options of fax codes, the palette, JPEG tables, and how YCbCr is sampled.
-    | {SAMPLE_FORMAT, 292, 293, 320, 347, 529, 530, 532}
+SINGLE_TAGS: Final = frozenset(
+    {WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR, PREDICTOR}
+    | {TILE_WIDTH, TILE_HEIGHT}
 )
+"""Those that have one value each."""
+
+PIXEL_TAGS: Final = SINGLE_TAGS | {
+    BITS, STRIP_OFFSETS, STRIP_COUNTS, TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT,
+    # Options of fax codes, the palette, JPEG tables, and how YCbCr is sampled.
+    292, 293, 320, 347, 529, 530, 532,
+}  # fmt: skip
 """All that a decoder needs to know; nothing else is passed on to it."""
 
 UNCOMPRESSED: Final = 1
