@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fluoroscope.drawing.scaling import Scaling
+from fluoroscope.drawing.scaling import Limits, Scaling
 from fluoroscope.errors import UsageError
 from fluoroscope.statistics.channels import channel_statistics
 
@@ -141,6 +141,9 @@ def test_limits_of_some_channels_and_values_of_levels():
     assert [found.value(level, 1) for level in (0, 128, 256)] == [-8, -4, 0]
     with pytest.raises(ValueError, match="read-only"):
         found.low[0] = 1
+    low = np.zeros(1)
+    Limits(low, low + 1, low == 0, np.zeros(1, np.int64))
+    low[0] = 1  # the caller's array is the caller's still
 
 
 @pytest.mark.parametrize(

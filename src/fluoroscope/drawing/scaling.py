@@ -61,8 +61,10 @@ class Limits:
     shared: bool = False
 
     def __post_init__(self) -> None:
-        for array in (self.low, self.high, self.flat, self.nonfinite):
+        for name in ("low", "high", "flat", "nonfinite"):
+            array = getattr(self, name).view()
             array.flags.writeable = False
+            object.__setattr__(self, name, array)
 
     def __len__(self) -> int:
         """Number of channels."""

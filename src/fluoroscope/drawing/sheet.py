@@ -9,7 +9,7 @@ neighbours. Their pixels become one level lower, and are counted. Rarest is by c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -221,18 +221,15 @@ def _rarest(indices: NDArray[np.uint8], count: int) -> list[int]:
 def _give_away(indices: NDArray[np.uint8], given: list[int]) -> int:
     """Move the pixels of the levels given away to the level below, in place; how many there were."""
     moved = 0
-    for band in _bands(indices):
-        for level in given:
-            mask = band == level
-            moved += int(np.count_nonzero(mask))
-            np.subtract(band, mask.view(np.uint8), out=band)
-    return moved
-
-
-def _bands(indices: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """A picture in bands of rows that fit the cache."""
     step = max(1, BLOCK // indices.shape[1])
-    return (indices[start : start + step] for start in range(0, len(indices), step))
+    mask = np.empty((min(step, len(indices)), indices.shape[1]), np.bool_)
+    for start in range(0, len(indices), step):
+        band = indices[start : start + step]
+        for level in given:
+            found = np.equal(band, level, out=mask[: len(band)])
+            moved += int(np.count_nonzero(found))
+            np.subtract(band, found.view(np.uint8), out=band)
+    return moved
 
 
 def _mark_gaps(indices: NDArray[np.uint8], geometry: SheetGeometry, marker: int) -> None:

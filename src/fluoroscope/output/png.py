@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -81,6 +81,13 @@ class EncodedImage:
         parts += _chunk(b"IEND", b"")
         return b"".join(parts)
 
+    def samples(self) -> NDArray[np.uint8]:
+        """The picture again, uint8: indices or grey values ``(height, width)``, RGB ``(height, width, 3)``."""
+        rows = np.frombuffer(zlib.decompress(self.stream), np.uint8).reshape(self.height, -1)
+        # Sums wrap around at 256, as the differences did.
+        pixels = np.add.accumulate(rows[:, 1:], axis=0, dtype=np.uint8)
+        return pixels.reshape((self.height, self.width) if self.colors == 1 else (self.height, self.width, 3))
+
     def save(self, path: str | os.PathLike[str], text: Mapping[str, str] | None = None) -> None:
         """Write `png` to a file, whole or not at all."""
         atomic_write(path, self.png(text))
@@ -134,6 +141,48 @@ def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) 
         colors=colors,
         palette=used,
         stream=b"".join([*parts, compressor.flush()]),
+    )
+
+
+def encode_bands(bands: Iterable[NDArray[np.uint8]], *, width: int, height: int) -> EncodedImage:
+    """Compress an RGB picture that never is in memory as a whole.
+
+    Parameters
+    ----------
+    bands
+        uint8 ``(rows, width, 3)`` each, from the top; together `height` rows.
+    width, height
+        In pixels.
+
+    Raises
+    ------
+    UsageError
+        A band of another dtype or shape, other rows than `height` in all, or a side too large for PNG.
+    """
+    if not 0 < max(height, width) <= _LARGEST or min(height, width) < 1:
+        raise UsageError(f"A picture of {height} x {width}: a side of a PNG is 1 to {_LARGEST}.")
+    compressor = _compressor()
+    parts: list[bytes] = []
+    done = 0
+    above = np.zeros(width * 3, np.uint8)
+    for pixels in bands:
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (width, 3) or not len(pixels):
+            raise UsageError(
+                f"A band of a picture was a {pixels.dtype} array of shape {pixels.shape}. It is uint8, "
+                f"(rows, {width}, 3), with at least one row."
+            )
+        rows = pixels.reshape(len(pixels), -1)
+        filtered = _filtered(rows)
+        first = np.asarray(next(filtered))
+        np.subtract(first[:, 1:], above, out=first[:, 1:])
+        parts.append(compressor.compress(first.data))
+        parts += map(compressor.compress, filtered)
+        above = rows[-1].copy()
+        done += len(rows)
+    if done != height:
+        raise UsageError(f"A picture of {height} rows was to be encoded from {done}.")
+    return EncodedImage(
+        width=width, height=height, colors=3, palette=None, stream=b"".join([*parts, compressor.flush()])
     )
 
 
@@ -204,5 +253,5 @@ def _text_chunk(keyword: str, text: str) -> tuple[bytes, ...]:
     try:
         return _chunk(b"tEXt", name + b"\0" + text.encode("latin-1"))
     except UnicodeEncodeError:
-        # Neither compressed nor in a stated language.
-        return _chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8"))
+        # Neither compressed nor in a stated language. File names can hold halves of letters, shown as codes.
+        return _chunk(b"iTXt", name + b"\0\0\0\0\0" + text.encode("utf-8", "backslashreplace"))
