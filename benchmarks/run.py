@@ -175,9 +175,9 @@ class Bench:
     def measure_forward(self) -> list[Result]:
         """All layers' activations, and all of drawing, over the bare forward pass, warm."""
         import numpy as np
-        from fluoroscope.output.draw import draw_layers
 
         import fluoroscope as fs
+        from fluoroscope.output.draw import draw_layers
         from fluoroscope.output.files import atomic_write
 
         rows: list[Result] = []
