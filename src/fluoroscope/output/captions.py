@@ -156,20 +156,25 @@ def legend(scaling: Scaling, limits: Limits) -> Legend:
             ticks=(number(ends[0]), number((ends[0] + ends[1]) / 2), number(ends[1])),
             remark=f"One scale for all: {_shared_phrase(scaling)}.",
         )
-    lower, upper = scaling.percentiles
-    ticks = {
-        "zscore": ("mean − 2 std", "mean", "mean + 2 std"),
-        "minmax": ("least value", "midway", "greatest value"),
-        "percentile": (f"percentile {lower:g}", "midway", f"percentile {upper:g}"),
-        "symmetric": ("− greatest magnitude", "0", "+ greatest magnitude"),
-    }[scaling.method]
     return Legend(
-        ticks=ticks,
+        ticks=scale_ticks(scaling),
         remark=(
             f"Each channel has a scale of its own: from {_span(low)} (lowest colour) "
             f"to {_span(high)} (highest colour)."
         ),
     )
+
+
+def scale_ticks(scaling: Scaling) -> tuple[str, str, str]:
+    """What the lowest, the middle and the highest colour stand for, in words where the numbers differ."""
+    lower, upper = scaling.percentiles
+    if scaling.method == "fixed" and scaling.low is not None and scaling.high is not None:
+        return number(scaling.low), number((scaling.low + scaling.high) / 2), number(scaling.high)
+    return {
+        "zscore": ("mean − 2 std", "mean", "mean + 2 std"),
+        "percentile": (f"percentile {lower:g}", "midway", f"percentile {upper:g}"),
+        "symmetric": ("− greatest magnitude", "0", "+ greatest magnitude"),
+    }.get(scaling.method, ("least value", "midway", "greatest value"))
 
 
 def _shared_phrase(scaling: Scaling) -> str:

@@ -22,7 +22,7 @@ from fluoroscope.output.files import atomic_write
 
 _UP = 2
 _BAND = 1 << 17
-"""Bytes filtered at a time, which the compressor then finds in the cache."""
+"""Bytes filtered at a time."""
 
 _LARGEST = (1 << 31) - 1
 """Of what PNG holds in four bytes: a side, and the length of a chunk."""
@@ -82,7 +82,7 @@ class EncodedImage:
         return b"".join(parts)
 
     def samples(self) -> NDArray[np.uint8]:
-        """The picture again, uint8: indices or grey values ``(height, width)``, RGB ``(height, width, 3)``."""
+        """The picture again: uint8 ``(height, width)``, indices or grey, or ``(height, width, 3)``."""
         rows = np.frombuffer(zlib.decompress(self.stream), np.uint8).reshape(self.height, -1)
         # Sums wrap around at 256, as the differences did.
         pixels = np.add.accumulate(rows[:, 1:], axis=0, dtype=np.uint8)
@@ -133,14 +133,9 @@ def encode(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) 
             raise UsageError(f"The picture has index {most}, but its palette {len(palette)} colours.")
         used = palette[: most + 1].copy()
         used.flags.writeable = False
-    compressor = _compressor()
-    parts = [compressor.compress(band) for band in _filtered(pixels.reshape(height, width * colors))]
+    rows = pixels.reshape(height, width * colors)
     return EncodedImage(
-        width=width,
-        height=height,
-        colors=colors,
-        palette=used,
-        stream=b"".join([*parts, compressor.flush()]),
+        width=width, height=height, colors=colors, palette=used, stream=_compressed([rows], rows.shape[1])
     )
 
 
@@ -161,28 +156,22 @@ def encode_bands(bands: Iterable[NDArray[np.uint8]], *, width: int, height: int)
     """
     if not 0 < max(height, width) <= _LARGEST or min(height, width) < 1:
         raise UsageError(f"A picture of {height} x {width}: a side of a PNG is 1 to {_LARGEST}.")
-    compressor = _compressor()
-    parts: list[bytes] = []
-    done = 0
-    above = np.zeros(width * 3, np.uint8)
-    for pixels in bands:
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (width, 3) or not len(pixels):
-            raise UsageError(
-                f"A band of a picture was a {pixels.dtype} array of shape {pixels.shape}. It is uint8, "
-                f"(rows, {width}, 3), with at least one row."
-            )
-        rows = pixels.reshape(len(pixels), -1)
-        filtered = _filtered(rows)
-        first = np.asarray(next(filtered))
-        np.subtract(first[:, 1:], above, out=first[:, 1:])
-        parts.append(compressor.compress(first.data))
-        parts += map(compressor.compress, filtered)
-        above = rows[-1].copy()
-        done += len(rows)
-    if done != height:
-        raise UsageError(f"A picture of {height} rows was to be encoded from {done}.")
+
+    def rows() -> Iterator[NDArray[np.uint8]]:
+        done = 0
+        for band in bands:
+            if band.dtype != np.uint8 or band.shape[1:] != (width, 3) or not len(band):
+                raise UsageError(
+                    f"A band of a picture was a {band.dtype} array of shape {band.shape}. It is uint8, "
+                    f"(rows, {width}, 3), with at least one row."
+                )
+            done += len(band)
+            yield band.reshape(len(band), -1)
+        if done != height:
+            raise UsageError(f"A picture of {height} rows was to be encoded from {done}.")
+
     return EncodedImage(
-        width=width, height=height, colors=3, palette=None, stream=b"".join([*parts, compressor.flush()])
+        width=width, height=height, colors=3, palette=None, stream=_compressed(rows(), width * 3)
     )
 
 
@@ -203,23 +192,30 @@ def _compressor() -> _Compressor:
     return isal_zlib.compressobj(1)
 
 
-def _filtered(rows: NDArray[np.uint8]) -> Iterator[memoryview]:
-    """Rows as differences from the one above, each behind its filter byte, in bands that fit the cache.
+def _compressed(bands: Iterable[NDArray[np.uint8]], width: int) -> bytes:
+    """Deflate rows as differences from the one above, each behind the byte of that filter.
 
-    Every band is the same memory: it is overwritten by the next.
+    Parameters
+    ----------
+    bands
+        uint8 ``(rows, width)`` each, from the top. A band's memory may be that of the one before.
     """
-    height, width = rows.shape
-    step = min(height, max(1, _BAND // width))
-    scratch = np.empty((step, width + 1), np.uint8)
-    scratch[:, 0] = _UP
-    # Above the first row PNG takes zeros to be.
-    scratch[0, 1:] = rows[0]
-    yield scratch[:1].data
-    for start in range(1, height, step):
-        stop = min(start + step, height)
-        band = scratch[: stop - start]
-        np.subtract(rows[start:stop], rows[start - 1 : stop - 1], out=band[:, 1:])
-        yield band.data
+    compressor = _compressor()
+    parts: list[bytes] = []
+    # A few rows at a time, which the compressor then finds in the cache.
+    step = max(1, _BAND // width)
+    filtered = np.empty((step, width + 1), np.uint8)
+    filtered[:, 0] = _UP
+    # What PNG takes to be above the first row.
+    above = np.zeros(width, np.uint8)
+    for band in bands:
+        for start in range(0, len(band), step):
+            rows = band[start : start + step]
+            np.subtract(rows[0], above, out=filtered[0, 1:])
+            np.subtract(rows[1:], rows[:-1], out=filtered[1 : len(rows), 1:])
+            parts.append(compressor.compress(filtered[: len(rows)].data))
+            above = rows[-1].copy()
+    return b"".join([*parts, compressor.flush()])
 
 
 def _chunk(name: bytes, data: bytes) -> tuple[bytes, ...]:

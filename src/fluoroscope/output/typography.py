@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -103,6 +103,16 @@ def wrapped(text: str, width: float, measure: Callable[[str], float], *, lines: 
         result.append(rest[:cut].rstrip())
         rest = rest[cut:].lstrip()
     return [*result, fitted(rest, width, measure)] if rest else result
+
+
+def as_many_as_fit(parts: Sequence[str], between: str, width: float, measure: Callable[[str], float]) -> str:
+    """The first of `parts` that fit `width` together, joined; one at least."""
+    text = parts[0]
+    for part in parts[1:]:
+        if measure(text + between + part) > width:
+            break
+        text += between + part
+    return text
 
 
 def number(value: float, digits: int = 3) -> str:

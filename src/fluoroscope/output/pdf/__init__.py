@@ -21,9 +21,10 @@ from fluoroscope.output.pdf.cover import Totals, draw_cover
 from fluoroscope.output.pdf.layer_pages import draw_page
 from fluoroscope.output.pdf.outline import nested
 from fluoroscope.output.pdf.overview import draw_overview_page, plan_overview
-from fluoroscope.output.pdf.paper import LEFT, MUTED, WIDTH, Description, Paper
+from fluoroscope.output.pdf.paper import LEFT, WIDTH, Description, Paper
 from fluoroscope.output.png import encode
 from fluoroscope.output.record import run_record
+from fluoroscope.output.theme import MUTED
 
 if TYPE_CHECKING:
     from fluoroscope.output.report import Report

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from fluoroscope.output.pdf.paper import ACCENT, INK, MUTED, WASH, Paper
+from fluoroscope.output.pdf.paper import Paper
+from fluoroscope.output.theme import ACCENT, INK, MUTED, WASH
 from fluoroscope.output.typography import number, percent
 
 _PITCH = 14.0

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fluoroscope.output.pdf.paper import ACCENT, INK, MUTED, RULE, WARNING, Color, Paper
+from fluoroscope.output.pdf.paper import Paper
+from fluoroscope.output.theme import ACCENT, INK, MUTED, PALE, RULE, WARNING
 
 _AXIS = 30.0
-_PALE: Color = (0.66, 0.80, 0.82)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ def draw_depth_chart(
     narrow = wide * 0.45
     for index, layer in enumerate(layers):
         centre = left + (index + 0.5) * slot
-        for fraction, side, color in ((layer.inactive, wide, _PALE), (layer.flat, narrow, WARNING)):
+        for fraction, side, color in ((layer.inactive, wide, PALE), (layer.flat, narrow, WARNING)):
             if fraction > 0 and not math.isnan(fraction):
                 extent = fraction * (bottom - top)
                 paper.box(centre - side / 2, bottom - extent, side, extent, fill=color)
@@ -66,7 +66,7 @@ def draw_depth_chart(
 
 
 def _draw_key(paper: Paper, right: float, y: float) -> None:
-    for color, words in ((WARNING, "flat channels"), (_PALE, "values 0 or less (sparsity)")):
+    for color, words in ((WARNING, "flat channels"), (PALE, "values 0 or less (sparsity)")):
         extent = paper.text(right, y, words, 7.5, color=MUTED, align="right")
         paper.box(right - extent - 11, y - 6, 7, 7, fill=color)
         right -= extent + 29

@@ -14,9 +14,10 @@ from fluoroscope.network.summary import origin_text, shape_text, totals
 from fluoroscope.output.captions import LayerNumbers
 from fluoroscope.output.pdf.bars import bar_height, draw_bars
 from fluoroscope.output.pdf.chart import Depth, draw_depth_chart
-from fluoroscope.output.pdf.paper import ACCENT, BOTTOM, INK, LEFT, MUTED, WARNING, WIDTH, Paper
+from fluoroscope.output.pdf.paper import BOTTOM, LEFT, WIDTH, Paper
 from fluoroscope.output.png import encode
 from fluoroscope.output.predictions import read_prediction
+from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING
 from fluoroscope.output.typography import counted
 
 if TYPE_CHECKING:

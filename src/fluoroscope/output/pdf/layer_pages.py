@@ -12,9 +12,10 @@ from fluoroscope.drawing.colormaps import MARKERS
 from fluoroscope.output.captions import facts, kind_caption, legend, marked_channels, shape_caption
 from fluoroscope.output.pdf.bars import draw_bars
 from fluoroscope.output.pdf.blocks import NOTE, Block, Placed, key_of
-from fluoroscope.output.pdf.paper import ACCENT, INK, LEFT, MUTED, WIDTH, Color, Paper
+from fluoroscope.output.pdf.paper import LEFT, WIDTH, Paper
 from fluoroscope.output.pdf.tiling import Piece, Tiling
-from fluoroscope.output.typography import number
+from fluoroscope.output.theme import ACCENT, INK, MUTED, Color
+from fluoroscope.output.typography import as_many_as_fit, number
 
 if TYPE_CHECKING:
     from fluoroscope.output.png import EncodedImage
@@ -74,8 +75,10 @@ def _draw_heading(paper: Paper, placed: Placed) -> None:
     if placed.part:
         kind += ", continued"
     paper.text(x, y + 15, kind, 9, color=MUTED, width=right - shape_width - 16 - x)
-    said = "   ·   ".join(facts(drawn, placed.block.numbers))
-    paper.text(LEFT, y + 28, said, 7.5, color=MUTED, width=WIDTH if placed.block.tiling is None else _FREE)
+    room = WIDTH if placed.block.tiling is None else _FREE
+    said = facts(drawn, placed.block.numbers)
+    line = as_many_as_fit(said, "   ·   ", room, lambda text: paper.measure(text, 7.5))
+    paper.text(LEFT, y + 28, line, 7.5, color=MUTED, width=room)
 
 
 def _draw_legend(paper: Paper, block: Block, report: Report, palette: EncodedImage, y: float) -> None:

@@ -8,7 +8,8 @@ from typing import Literal
 
 from fluoroscope.output.captions import field_caption, kind_caption, shape_caption
 from fluoroscope.output.pdf.blocks import Block, key_of
-from fluoroscope.output.pdf.paper import ACCENT, BOTTOM, INK, LEFT, MUTED, TOP, WARNING, WIDTH, Color, Paper
+from fluoroscope.output.pdf.paper import BOTTOM, LEFT, TOP, WIDTH, Paper
+from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING, Color
 from fluoroscope.output.typography import percent
 
 _HEAD = 32.0

@@ -12,20 +12,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from fluoroscope.output import typography
 from fluoroscope.output.pdf.reportlab_quietly import Canvas, TTFont, pdfdoc, pdfmetrics, rl_config
+from fluoroscope.output.theme import INK, RULE, Color
 
 if TYPE_CHECKING:
     from fluoroscope.drawing.geometry import Box
     from fluoroscope.output.png import EncodedImage
-
-Color = tuple[float, float, float]
-"""Red, green, blue, 0..1, in sRGB."""
-
-INK: Color = (0.11, 0.13, 0.16)
-MUTED: Color = (0.40, 0.44, 0.49)
-RULE: Color = (0.84, 0.86, 0.88)
-WASH: Color = (0.955, 0.962, 0.968)
-ACCENT: Color = (0.10, 0.42, 0.47)
-WARNING: Color = (0.76, 0.28, 0.05)
 
 LEFT, TOP, WIDTH, BOTTOM = 40.0, 36.0, 761.89, 553.0
 """Where a page's content may lie; below it is the footer."""
