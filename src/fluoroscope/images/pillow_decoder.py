@@ -26,8 +26,6 @@ _ANIMATION_WORK = 16
 # Run-length coded BMP is decoded in Python, at some 5 MB a second.
 _MAX_RUN_LENGTH_BYTES = 16 << 20
 
-_lock = threading.RLock()
-
 
 def decode(data: bytes, form: str, *, frame: int, max_pixels: int) -> Raster:
     """Decode a JPEG, PNG, GIF, BMP or WebP file.
@@ -115,28 +113,41 @@ def _as_picture_error(form: str) -> Generator[None]:
         raise PictureError(f"the {form} is cut short or damaged ({reason}). Get the file again.") from error
 
 
-@contextmanager
-def _strict_pillow(max_pixels: int) -> Generator[None]:
-    """Pillow with the settings that are needed here, where they are others: they are of the whole process.
+class _StrictPillow:
+    """Pillow with the settings that are needed here, which are of the whole process, and then as it was.
 
     Truncated files are never accepted, and Pillow's own limit on pixels (89 million, with a warning) gives
-    way to a higher one that was asked for.
+    way to a higher one that was asked for. The first thread in saves the settings, the last one out restores
+    them: decoding goes on in several threads at once.
     """
-    import PIL.Image
-    from PIL import ImageFile
 
-    limit = PIL.Image.MAX_IMAGE_PIXELS
-    if not ImageFile.LOAD_TRUNCATED_IMAGES and (limit is None or max_pixels <= limit):
-        yield
-        return
-    with _lock:
-        before = PIL.Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        PIL.Image.MAX_IMAGE_PIXELS = None if before[0] is None else max(max_pixels, before[0])
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: tuple[int | None, bool] = (None, False)
+
+    @contextmanager
+    def __call__(self, max_pixels: int) -> Generator[None]:
+        import PIL.Image
+        from PIL import ImageFile
+
+        with self._lock:
+            if not self._users:
+                self._before = PIL.Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+            self._users += 1
+            if PIL.Image.MAX_IMAGE_PIXELS is not None:
+                PIL.Image.MAX_IMAGE_PIXELS = max(PIL.Image.MAX_IMAGE_PIXELS, max_pixels)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
         try:
             yield
         finally:
-            PIL.Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    PIL.Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = self._before
+
+
+_strict_pillow = _StrictPillow()
 
 
 def _webp_canvas(data: bytes) -> tuple[int, int] | None:
