@@ -1,4 +1,4 @@
-"""Limits on memory, checked from declared sizes before anything is allocated or run."""
+"""Limits on memory and work, checked from declared sizes before anything is allocated or run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ class Budget:
     memory
         Bytes for the weights, and again for the activations alive at one time. 2 GiB by default: it holds
         every network of ``keras.applications`` with all its activations for one picture.
+    work
+        Multiplications in one run. 10**13 by default, a few minutes of a small computer; the largest network
+        of ``keras.applications`` takes 6 * 10**10 a picture.
     """
 
     memory: int = 2 * GIB
+    work: int = 10**13
 
     def __post_init__(self) -> None:
         if self.memory <= 0:
             raise UsageError(f"A memory budget is a positive number of bytes, not {self.memory}.")
+        if self.work <= 0:
+            raise UsageError(f"A work budget is a positive number of multiplications, not {self.work}.")
 
     def allow(self, size: int, what: str, instead: str = "") -> None:
         """Raise `BudgetExceeded` when `size` bytes for `what` are over the budget.
@@ -50,6 +56,15 @@ class Budget:
             f"If you trust the file, raise the budget: --memory {_ceil_gib(size)}G, "
             f"or budget=Budget(memory={_ceil_gib(size)} * 2**30)."
         )
+
+    def allow_work(self, steps: int, what: str) -> None:
+        """Raise `BudgetExceeded` when `steps` multiplications for `what` are over the budget."""
+        if steps > self.work:
+            raise BudgetExceeded(
+                f"{what} would take {steps:.1e} multiplications; the work budget is {self.work:.1e}. Nothing "
+                "was run. Give a smaller picture or fewer at a time, or, if you trust the file, raise the "
+                f"budget: budget=Budget(work=10**{len(str(steps))})."
+            )
 
 
 def activation_bytes(shape: Shape, batch: int = 1) -> int:

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from fluoroscope.network.budget import Budget
 from fluoroscope.network.protocol import Layer
+from fluoroscope.network.tracing import TensorType, Trace, trace
 
 if TYPE_CHECKING:
     import onnx
@@ -78,6 +81,8 @@ class LayerGraph:
         The layer table, in network order.
     outputs
         Names of the layers that are the network's outputs.
+    traced
+        What is known of its tensors for one picture (or the fixed batch); None where nobody has looked yet.
     """
 
     name: str
@@ -87,3 +92,14 @@ class LayerGraph:
     rows: Sequence[LayerOutput]
     outputs: Sequence[str]
     opset: int = OPSET
+    traced: Trace | None = None
+
+    def trace(self, budget: Budget) -> Trace:
+        """What is known of its tensors for one picture, free sizes left free; `traced` if that is there."""
+        if self.traced is not None:
+            return self.traced
+        inputs = {
+            entry.tensor: TensorType(np.dtype(entry.dtype), (entry.shape[0] or 1, *entry.shape[1:]))
+            for entry in self.inputs
+        }
+        return trace(self.nodes, self.weights, inputs, self.opset, budget)
