@@ -154,7 +154,7 @@ def encode_bands(bands: Iterable[NDArray[np.uint8]], *, width: int, height: int)
     UsageError
         A band of another dtype or shape, other rows than `height` in all, or a side too large for PNG.
     """
-    if not 0 < max(height, width) <= _LARGEST or min(height, width) < 1:
+    if min(height, width) < 1 or max(height, width) > _LARGEST:
         raise UsageError(f"A picture of {height} x {width}: a side of a PNG is 1 to {_LARGEST}.")
 
     def rows() -> Iterator[NDArray[np.uint8]]:
