@@ -46,14 +46,17 @@ def layer_normalization(step: Step) -> Value:
     out. Keras's deprecated `rms_scaling` divides alike but subtracts no mean and adds no beta.
     """
     value = step.value
-    places = step.options.axes("axis", value.rank, default=-1)
+    listed = step.options.axes("axis", value.rank, default=-1)
+    places = tuple(sorted(listed))
     epsilon = step.options.number("epsilon", default=1e-3)
     rms = step.options.flag("rms_scaling", default=False)
     scale = step.options.flag("scale", default=True) or rms
     center = step.options.flag("center", default=True) and not rms
-    sizes = tuple(value.shape[place] for place in places)
-    gamma = step.variable("gamma", sizes) if scale else None
-    beta = step.variable("beta", sizes) if center else None
+    # Keras makes its variables in the order the axes are listed in, and reads them as if that ascended.
+    sizes = tuple(value.shape[place] for place in listed)
+    shape = tuple(value.shape[place] or 0 for place in places)
+    gamma = step.variable("gamma", sizes).reshape(shape) if scale else None
+    beta = step.variable("beta", sizes).reshape(shape) if center else None
     if places[-1] == value.last and len(places) == value.rank - places[0] and gamma is not None and not rms:
         value = step.graph.in_keras_order(value)
         constants = [step.constant("gamma", gamma)] + ([] if beta is None else [step.constant("beta", beta)])

@@ -84,16 +84,16 @@ class Options:
         return tuple(self.whole(name, entry, least) for entry in value)
 
     def axes(self, name: str, rank: int, *, default: int | None = None) -> tuple[int, ...]:
-        """Axes, counted with the batch as 0 or from the end, as ascending places in a shape of `rank`."""
+        """Axes, counted with the batch as 0 or from the end, as places in a shape of `rank`; in the file's order."""
         value = self.raw(name, default)
-        places: set[int] = set()
+        places: dict[int, None] = {}
         for entry in value if isinstance(value, (list, tuple)) else [value]:
             axis = self.whole(name, entry, -rank - 1)
             axis += (rank + 1) * (axis < 0)
             if not 1 <= axis <= rank:
                 return self._damaged(name, value, f"axes from 1 to {rank}, or -1 to -{rank}")
-            places.add(axis - 1)
-        return tuple(sorted(places))
+            places[axis - 1] = None
+        return tuple(places)
 
     def number(self, name: str, *, default: float | None = None) -> float:
         value = self.raw(name, default)

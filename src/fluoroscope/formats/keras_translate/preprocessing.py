@@ -29,7 +29,12 @@ def normalization(step: Step) -> Value:
     Mean and variance were either given as options or learned from data as variables.
     """
     value = step.value
-    places = () if step.options.raw("axis", -1) in (None, [], ()) else step.options.axes("axis", value.rank)
+    places = (
+        ()
+        if step.options.raw("axis", -1) in (None, [], ())
+        else step.options.axes("axis", value.rank, default=-1)
+    )
+    places = tuple(sorted(places))
     sizes = tuple(value.shape[place] for place in places)
     if step.options.raw("mean") is not None:
         mean = _given(step, "mean", value, places)

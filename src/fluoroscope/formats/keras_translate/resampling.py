@@ -205,8 +205,15 @@ def _area(size: int, new: int) -> Taps:
     ends = np.arange(1, new + 1, dtype=_f32) * scale
     count = tap_count(size, new, "area")
     indices = np.floor(starts).astype(np.int64)[:, None] + np.arange(count)
-    covered = np.minimum(indices + 1, ends[:, None]) - np.maximum(indices, starts[:, None])
-    weights = np.maximum(covered, 0.0) / scale
+    left, right = indices.astype(_f32), (indices + 1).astype(_f32)
+    begins, stops = starts[:, None], ends[:, None]
+    # A pixel that holds the whole output pixel counts fully, whatever the difference of its ends rounds to.
+    covered = np.select(
+        [(left < begins) & (right > stops), left < begins, right > stops],
+        [scale, right - begins, stops - left],
+        _f32(1.0),
+    )
+    weights = np.where((right > begins) & (left < stops), covered, 0) / scale
     return Taps(np.minimum(indices, size - 1), weights.astype(_f32))
 
 

@@ -136,7 +136,7 @@ class Step:
             )
         self.used.add(name)
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, as it would in Keras
-            return np.ascontiguousarray(array, dtype=np.float32)
+            return np.asarray(array, dtype=np.float32, order="C")
 
     def planes(self, rank: int, value: Value | None = None) -> Planes:
         """The input with its channels in front, for an operator on `rank` spatial axes."""

@@ -1,0 +1,499 @@
+"""Canonical Keras layers to ONNX: names, layouts, checks and refusals, on models made by hand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
+from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
+from fluoroscope.formats.keras_translate import translate
+from fluoroscope.formats.keras_translate.windows import Window
+from fluoroscope.network.onnx_network import OnnxNetwork
+from fluoroscope.network.protocol import Provenance
+
+PROVENANCE = Provenance(path=None, format="keras-hdf5", writer=None, backend=None, sha256="", size=0)
+
+
+def layer(
+    kind: str, name: str = "it", *, weights: Mapping[str, Any] | None = None, **config: Any
+) -> KerasLayer:
+    arrays = {
+        key: array if isinstance(array, np.ndarray) else np.array(array, np.float32)
+        for key, array in (weights or {}).items()
+    }
+    return KerasLayer(name=name, kind=kind, config=config, weights=arrays)
+
+
+def model(
+    *layers: KerasLayer | tuple[KerasLayer, Sequence[str]],
+    shape: Sequence[int | None] = (4, 4, 1),
+    version: tuple[int, int] = (3, 10),
+) -> KerasModel:
+    """Layers one behind the other, or each with the names of what it is called on."""
+    first = layer("InputLayer", "input", batch_shape=[None, *shape])
+    calls = [LayerCall(name="input", layer=first)]
+    for entry in layers:
+        own, sources = entry if isinstance(entry, tuple) else (entry, [calls[-1].name])
+        count = sum(call.layer is own for call in calls)
+        name = own.name if not count else f"{own.name}#{count + 1}"
+        calls.append(LayerCall(name=name, layer=own, inputs=tuple((source, 0) for source in sources)))
+    return KerasModel(
+        name="net",
+        calls=tuple(calls),
+        inputs=("input",),
+        outputs=((calls[-1].name, 0),),
+        keras_version=version,
+    )
+
+
+def network(*layers: Any, **options: Any) -> OnnxNetwork:
+    return OnnxNetwork(translate(model(*layers, **options)), PROVENANCE)
+
+
+def conv(name: str = "it", *, inputs: int = 1, filters: int = 1, size: int = 1, **config: Any) -> KerasLayer:
+    """A convolution whose every weight is 1 and whose bias is 0."""
+    weights = {
+        "kernel": np.ones((size, size, inputs, filters), np.float32),
+        "bias": np.zeros(filters, np.float32),
+    }
+    return layer("Conv2D", name, weights=weights, filters=filters, kernel_size=[size, size], **config)
+
+
+# Names, rows and layouts
+
+
+def test_tensors_are_called_as_their_layers():
+    graph = translate(
+        model(conv("a", activation="relu"), layer("MaxPooling2D", "a/b"), layer("Dropout", "c"))
+    )
+    assert {row.layer.name: (row.tensor, row.pre) for row in graph.rows} == {
+        "input": ("input", None),
+        "a": ("a", "a:pre"),
+        "a/b": ("a/b", None),
+        "c": ("a/b", None),  # nothing happens in a dropout: it shares what it is given
+    }
+    assert [node.name for node in graph.nodes] == ["a/Conv", "a/Relu", "a/b/MaxPool"]
+    assert set(graph.weights) == {"a/kernel", "a/bias"}
+
+
+def test_names_that_collide_with_generated_ones_stay_the_layers():
+    clash = [conv("a", activation="relu"), conv("a/Conv"), conv("a/kernel"), layer("ReLU", "a:pre")]
+    graph = translate(model(*clash))
+    tensors = [row.tensor for row in graph.rows]
+    assert tensors == ["input", "a", "a/Conv", "a/kernel", "a:pre"]
+    assert graph.rows[1].pre not in tensors
+    made = [name for node in graph.nodes for name in node.output] + list(graph.weights)
+    assert len(made) == len(set(made))
+
+
+def test_a_row_says_what_keras_says():
+    batch = layer(
+        "BatchNormalization",
+        "bn",
+        weights={name: np.ones(2) for name in ("gamma", "beta", "moving_mean", "moving_variance")},
+    )
+    rows = network(conv("c", filters=2, activation="linear"), batch).layers
+    assert [(row.name, row.kind, row.family, row.shape, row.parameters, row.trainable) for row in rows] == [
+        ("input", "InputLayer", "input", (4, 4, 1), 0, 0),
+        ("c", "Conv2D", "conv", (4, 4, 2), 4, 4),
+        ("bn", "BatchNormalization", "normalization", (4, 4, 2), 8, 4),
+    ]
+    assert rows[1].activation is None
+    assert not rows[1].has_pre
+    assert rows[2].inputs == ("c",)
+
+
+def test_a_frozen_layer_trains_nothing():
+    frozen = KerasLayer(
+        name="d", kind="Dense", config={"units": 1, "use_bias": False}, weights={"kernel": np.ones((3, 1))},
+        trainable=False,
+    )  # fmt: skip
+    (_, row) = network(frozen, shape=[3]).layers
+    assert (row.parameters, row.trainable) == (3, 0)
+
+
+def test_a_shared_layer_counts_once_and_is_kept_once():
+    tower = conv("tower")
+    graph = translate(model(tower, (tower, ["input"]), (layer("Add", "sum"), ["tower", "tower#2"])))
+    assert [row.layer.parameters for row in graph.rows] == [0, 2, 0, 0]
+    assert sorted(graph.weights) == ["tower/bias", "tower/kernel"]
+
+
+def test_convolutions_need_no_transposes_between_them():
+    graph = translate(
+        model(
+            conv("a"),
+            layer("MaxPooling2D", "b"),
+            (layer("Concatenate", "c"), ["b", "b"]),
+            conv("d", inputs=2),
+            layer("Flatten", "e"),
+            layer("Activation", "f", activation="tanh"),
+        )
+    )
+    assert [node.op_type for node in graph.nodes] == [
+        "Conv",
+        "MaxPool",
+        "Concat",
+        "Conv",
+        "Transpose",
+        "Flatten",
+        "Tanh",
+    ]
+
+
+def test_one_transpose_serves_every_reader():
+    dense = {"kernel": np.ones((1, 2)), "bias": np.ones(2)}
+    graph = translate(
+        model(
+            (layer("Dense", "a", weights=dense, units=2), ["input"]),
+            (layer("Dense", "b", weights=dense, units=2), ["input"]),
+        )
+    )
+    assert sum(node.op_type == "Transpose" for node in graph.nodes) == 1
+
+
+def test_channels_first_models_are_shown_channels_last():
+    first = {"data_format": "channels_first"}
+    net = network(
+        layer("Rescaling", "scale", scale=2.0),
+        layer("ZeroPadding2D", "pad", padding=[[0, 0], [0, 1]], **first),
+        layer("Flatten", "flat", **first),
+        shape=(3, 4, 5),
+    )
+    assert [row.shape for row in net.layers] == [(4, 5, 3), (4, 5, 3), (4, 6, 3), (72,)]
+    assert net.inputs[0].shape == (4, 5, 3)
+    picture = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    out = net.run(picture, ["scale", "pad", "flat"])
+    np.testing.assert_array_equal(out["scale"], 2 * picture)
+    np.testing.assert_array_equal(out["pad"][:, :, :5], 2 * picture)
+    np.testing.assert_array_equal(out["flat"], out["pad"].reshape(2, -1))
+
+
+def test_a_permute_before_convolutions_says_where_the_channels_are():
+    net = network(
+        layer("Permute", "turn", dims=[2, 3, 1]),
+        conv("c", inputs=3, data_format="channels_last"),
+        shape=(3, 4, 5),
+    )
+    assert [row.shape for row in net.layers] == [(4, 5, 3), (4, 5, 3), (4, 5, 1)]
+    picture = np.random.default_rng(0).normal(size=(1, 4, 5, 3)).astype(np.float32)
+    out = net.run(picture, ["input", "turn", "c"])
+    np.testing.assert_array_equal(out["turn"], picture)
+    np.testing.assert_allclose(out["c"][..., 0], picture.sum(-1), rtol=1e-6, atol=1e-6)
+
+
+def test_values_of_fewer_axes_are_broadcast_behind_the_batch():
+    gate = layer("GlobalMaxPooling2D", "gate")
+    net = network(gate, (layer("Multiply", "out"), ["input", "gate"]), shape=(2, 2, 3))
+    picture = np.arange(12, dtype=np.float32).reshape(1, 2, 2, 3)
+    np.testing.assert_array_equal(net.run(picture, ["out"])["out"], picture * [9, 10, 11])
+
+
+# Layers by hand
+
+
+@pytest.mark.parametrize(
+    ("padding", "stride", "sums"),
+    [
+        ("valid", 1, [[4, 4], [4, 4]]),
+        ("same", 1, [[4, 4, 2], [4, 4, 2], [2, 2, 1]]),  # the odd pixel of padding comes behind
+        ("same", 2, [[4, 2], [2, 1]]),
+        ("valid", 2, [[4]]),
+    ],
+)
+def test_padding_of_an_even_kernel(padding: str, stride: int, sums: list[list[int]]):
+    net = network(conv(size=2, padding=padding, strides=[stride, stride]), shape=(3, 3, 1))
+    np.testing.assert_array_equal(net.run(np.ones((1, 3, 3, 1), np.float32), ["it"])["it"][0, ..., 0], sums)
+
+
+def test_the_mean_does_not_count_padding():
+    net = network(layer("AveragePooling2D", padding="same", strides=1), shape=(2, 2, 1))
+    picture = np.array([[1, 3], [5, 7]], np.float32)[None, ..., None]
+    np.testing.assert_array_equal(net.run(picture, ["it"])["it"][0, ..., 0], [[4, 5], [6, 7]])
+
+
+def test_the_value_before_an_activation():
+    net = network(
+        layer("Dense", weights={"kernel": [[1, -1]], "bias": [0, 0]}, units=2, activation="relu"), shape=[1]
+    )
+    out = net.run(np.array([[2]], np.float32), ["it", "it:pre"])
+    np.testing.assert_array_equal(out["it"], [[2, 0]])
+    np.testing.assert_array_equal(out["it:pre"], [[2, -2]])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("hard_sigmoid", [0, 1 / 3, 0.5, 2 / 3, 1]),
+        ("hard_sigmoid_keras2", [0, 0.3, 0.5, 0.7, 1]),
+        ("relu6", [0, 0, 0, 1, 4]),
+        ("hard_tanh", [-1, -1, 0, 1, 1]),
+        ("sparse_plus", [0, 0, 0.25, 1, 4]),
+    ],
+)
+def test_activations_by_hand(name: str, values: list[float]):
+    net = network(layer("Activation", activation=name), shape=[5])
+    x = np.array([[-4, -1, 0, 1, 4]], np.float32)
+    np.testing.assert_allclose(net.run(x, ["it"])["it"], [values], atol=1e-6)
+    assert net.layer("it").activation == name
+    assert not net.layer("it").has_pre
+
+
+def test_weights_of_sixteen_and_sixty_four_bits_are_widened_and_narrowed():
+    for dtype in (np.float16, np.float64):
+        weights = {"kernel": np.full((1, 1), 0.5, dtype), "bias": np.full(1, 0.25, dtype)}
+        graph = translate(model(layer("Dense", weights=weights, units=1), shape=[1]))
+        assert {array.dtype for array in graph.weights.values()} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(graph.weights["it/kernel"], [[0.5]])
+        assert weights["kernel"].dtype == dtype
+
+
+# Windows: what TensorFlow's documentation says of "same", counted out
+
+
+@given(
+    size=st.integers(1, 30), kernel=st.integers(1, 6), stride=st.integers(1, 5), dilation=st.integers(1, 3)
+)
+def test_same_padding_counted_out(size: int, kernel: int, stride: int, dilation: int):
+    window = Window(kernel=(kernel,), strides=(stride,), dilations=(dilation,), padding="same")
+    (out,), attributes = window.over(None, (size,))  # type: ignore[arg-type]  # a step only serves refusals
+    begin, end = attributes["pads"]
+    assert out == -(-size // stride)
+    # The last window ends where the padded picture does, unless the picture goes on beyond it by itself.
+    last = (out - 1) * stride + (kernel - 1) * dilation + 1
+    assert begin + end == max(last - size, 0)
+    assert end - begin in (0, 1)
+
+
+# Free sizes
+
+
+def test_sizes_left_free_are_fixed_on_request():
+    tower = model(conv("c", size=3, strides=[2, 2], padding="same"), shape=(None, None, 1))
+    assert [row.layer.shape for row in translate(tower).rows] == [(None, None, 1), (None, None, 1)]
+    assert [row.layer.shape for row in translate(tower, size=(7, 4)).rows] == [(7, 4, 1), (4, 2, 1)]
+    picture = np.random.default_rng(0).normal(size=(1, 7, 4, 1)).astype(np.float32)
+    free, fixed = (OnnxNetwork(translate(tower, size=size), PROVENANCE) for size in (None, (7, 4)))
+    np.testing.assert_allclose(free.run(picture, ["c"])["c"], fixed.run(picture, ["c"])["c"], rtol=1e-6)
+
+
+def test_a_size_that_contradicts_the_file():
+    with pytest.raises(UsageError, match=r"takes pictures of 4 x 4 \(None: any\), not of \(8, 8\)"):
+        translate(model(conv()), size=(8, 8))
+    with pytest.raises(UsageError, match="takes no pictures, so no height and width"):
+        translate(model(layer("ReLU"), shape=[3]), size=(8, 8))
+    with pytest.raises(UsageError, match=r"2 x 2 pixels are too few for 'net': .*window of 3 pixels"):
+        translate(model(conv(size=3), shape=(None, None, 1)), size=(2, 2))
+    with pytest.raises(UsageError, match="at least one pixel"):
+        translate(model(conv(), shape=(None, None, 1)), size=(0, 2))
+
+
+def test_what_needs_the_size_says_so_until_it_is_given():
+    cropped = model(layer("CenterCrop", height=2, width=2), shape=(None, None, 1))
+    (_, row) = translate(cropped).rows
+    assert "which depends on the picture's size" in str(row.layer.problem)
+    (_, row) = translate(cropped, size=(4, 4)).rows
+    assert row.layer.problem is None
+    assert row.layer.shape == (2, 2, 1)
+
+
+# Layers that cannot be run
+
+
+def test_a_layer_without_translation_leaves_the_others():
+    odd = KerasLayer(
+        name="odd",
+        kind="Lambda",
+        config={},
+        weights={},
+        problem="it holds Python bytecode, which is never run",
+    )
+    net = network(conv("a"), odd, layer("ReLU", "b"), (conv("c"), ["a"]), (layer("Add", "d"), ["b", "c"]))
+    problems = {row.name: row.problem for row in net.layers if row.problem}
+    assert list(problems) == ["odd", "b", "d"]
+    assert (
+        problems["odd"] == "Layer 'odd' (Lambda) cannot be run: it holds Python bytecode, which is never run"
+    )
+    assert all("Layer 'odd' (Lambda)" in text for text in problems.values())
+    assert net.layer("b").shape == ()
+    picture = np.ones((1, 4, 4, 1), np.float32)
+    np.testing.assert_array_equal(net.run(picture, ["c"])["c"], picture)
+    with pytest.raises(UnsupportedLayer, match=r"'b' cannot be run: .*Layer 'odd'"):
+        net.run(picture, ["b"])
+
+
+def test_a_kind_that_is_not_known():
+    (_, row) = network(layer("Mystery", "m", weights={"w": [1, 2]})).layers
+    assert row.problem == "Layer 'm' (Mystery) has no translation; what comes before it can be shown."
+    assert (row.family, row.parameters) == ("other", 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        (
+            "activation",
+            "threshold",
+            "has activation='threshold', which has no translation. Translated are celu",
+        ),
+        ("magic", 3, "has magic=3, which has no translation. Nothing is known of this option"),
+        ("padding", "full", "has padding='full', which has no translation. Translated are same, valid"),
+        ("padding", "causal", "has padding='causal'"),
+    ],
+)
+def test_an_option_without_translation_is_a_problem_of_its_row(option: str, value: Any, text: str):
+    (_, row) = network(conv(**{option: value})).layers
+    assert text in str(row.problem)
+    assert str(row.problem).startswith("Layer 'it' (Conv2D)")
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        {
+            "batch_input_shape": [None, 4, 4, 1],
+            "kernel_initializer": {"class_name": "Zeros"},
+            "dtype": "float32",
+        },
+        {"bias_constraint": {"class_name": "NonNeg"}, "activity_regularizer": {"l1": 1}, "seed": 7},
+        {"something_switched_off": False, "something_unset": None, "something_empty": []},
+    ],
+)
+def test_options_without_meaning_at_inference_are_ignored(stray: dict[str, Any]):
+    assert network(conv(**stray)).layer("it").problem is None
+
+
+# Files that contradict themselves
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [
+        (
+            {"kernel": np.ones((1, 1, 1, 1), "f4")},
+            "needs a variable 'bias' of shape 1; the file has kernel 1 x 1 x 1 x 1",
+        ),
+        ({}, "needs a variable 'kernel' of shape 1 x 1 x 1 x 1; the file has none"),
+        (
+            {"kernel": np.ones((1, 1, 2, 1), "f4"), "bias": np.ones(1, "f4")},
+            "shape 1 x 1 x 2 x 1, expected 1 x 1 x 1 x 1",
+        ),
+        (
+            {"kernel": np.ones((1, 1, 1, 1), "i8"), "bias": np.ones(1, "f4")},
+            "'kernel' holds int64, expected float16",
+        ),
+        (
+            {"kernel": np.ones((1, 1, 1, 1), "f4"), "bias": np.ones(1, "f4"), "scale": np.ones(2, "f4")},
+            r"has a variable 'scale' of shape \(2,\) that its options have no use for",
+        ),
+    ],
+)
+def test_every_variable_is_checked(weights: dict[str, Any], text: str):
+    with pytest.raises(WeightMismatch, match=rf"Layer 'it' \(Conv2D\).*{text}"):
+        translate(model(layer("Conv2D", weights=weights, filters=1, kernel_size=1)))
+
+
+def test_a_bias_that_the_options_switch_off_is_left_over():
+    with pytest.raises(WeightMismatch, match="'bias' of shape"):
+        translate(
+            model(layer("Dense", weights={"kernel": [[1]], "bias": [1]}, units=1, use_bias=False), shape=[1])
+        )
+
+
+def test_state_of_training_is_not_left_over():
+    weights = {"mean": [0.0], "variance": [1.0], "count": np.array(7)}
+    assert network(layer("Normalization", weights=weights)).layer("it").parameters == 3
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (layer("Conv2D", filters="many", kernel_size=1), "has filters='many', not an integer from 1"),
+        (layer("Conv2D", kernel_size=1), "has filters=None, not an integer from 1"),
+        (layer("Conv2D", filters=True, kernel_size=1), "has filters=True, not an integer"),
+        (layer("Conv2D", filters=10**30, kernel_size=1), "not an integer from 1 to 2147483647"),
+        (layer("Conv2D", filters=1, kernel_size=[1, 2, 3]), "not 2 integers"),
+        (layer("Conv2D", filters=1, kernel_size=0), "has kernel_size=0"),
+        (conv(padding=7), "has padding=7, not one of same, valid"),
+        (conv(use_bias="yes"), "has use_bias='yes', not true or false"),
+        (conv(size=9), "has a window of 9 pixels, more than the 4 there are"),
+        (conv(groups=3), "has 3 groups for 1 channels and 1 filters"),
+        (layer("Conv1D", filters=1, kernel_size=1), "takes 2 axes and the batch, not a shape of 4 x 4 x 1"),
+        (layer("Reshape", target_shape=[3, -1]), "cannot bring the shape"),
+        (layer("Reshape", target_shape=[-1, -1]), "more than one -1"),
+        (layer("Permute", dims=[1, 1, 2]), "no order of 3 axes"),
+        (layer("Cropping2D", cropping=[[2, 2], [0, 0]]), "crops all"),
+        (layer("ZeroPadding2D", padding=[1, 2, 3]), "not two numbers for each of 2 axes"),
+        (layer("ZeroPadding2D", padding=-1), "has padding=-1, not an integer from 0"),
+        (layer("ReLU", negative_slope="steep"), "has negative_slope='steep', not a number"),
+        (layer("ReLU", negative_slope=float("nan")), "not a finite number"),
+        (layer("Rescaling", scale=[1, [2]]), "not a number or lists of numbers"),
+        (layer("Rescaling", scale=[1, 2]), "has 2 numbers as scale"),
+        (layer("Softmax", axis=0), "has axis=0, not axes from 1 to 3"),
+        (layer("Softmax", axis=9), "has axis=9, not axes from 1 to 3"),
+        (layer("Add"), "takes several inputs, not 1"),
+        (layer("Activation", activation=[1]), r"has activation=\[1\], not one of"),
+    ],
+)
+def test_options_that_no_keras_writes(made: KerasLayer, text: str):
+    with pytest.raises(DamagedFile, match=rf"Layer 'it' \({made.kind}\).*{text}"):
+        translate(model(made))
+
+
+def test_a_layer_called_on_what_comes_later():
+    with pytest.raises(DamagedFile, match="takes the output of 'b', which does not come before it"):
+        translate(model((layer("ReLU", "a"), ["b"]), layer("ReLU", "b")))
+
+
+def test_shapes_that_cannot_be_merged():
+    wide = layer("ZeroPadding2D", "wide", padding=1)
+    with pytest.raises(DamagedFile, match="merges shapes that do not fit"):
+        translate(model(wide, (layer("Add"), ["input", "wide"])))
+    with pytest.raises(DamagedFile, match="joins shapes that differ elsewhere"):
+        translate(model(wide, (layer("Concatenate"), ["input", "wide"])))
+
+
+# Sizes that a small file declares: refused from the numbers alone
+
+
+def test_a_billion_units_are_checked_against_the_weights():
+    with pytest.raises(WeightMismatch, match="shape 1 x 1, expected 1 x 1500000000"):
+        translate(
+            model(layer("Dense", weights={"kernel": [[1]], "bias": [1]}, units=1_500_000_000), shape=[1])
+        )
+
+
+def test_a_chain_of_enlargements_is_refused_by_its_size():
+    chain = [layer("UpSampling2D", f"u{i}", size=[128, 128]) for i in range(4)]
+    with pytest.raises(BudgetExceeded, match=r"'u2'.*declares an output of"):
+        translate(model(*chain))
+
+
+def test_padding_is_only_counted():
+    (_, row) = translate(model(layer("ZeroPadding2D", padding=100_000))).rows
+    assert row.layer.shape == (200_004, 200_004, 1)
+
+
+def test_tables_as_large_as_declared_are_not_made():
+    with pytest.raises(BudgetExceeded, match="asks for a table of 200,000,000 numbers"):
+        translate(model(layer("Resizing", height=100_000_000, width=1), shape=(3, 3, 1)))
+
+
+def test_weights_that_are_no_numbers_stay_so():
+    weights = {name: np.full(1, np.nan) for name in ("gamma", "beta", "moving_mean", "moving_variance")}
+    net = network(layer("BatchNormalization", weights=weights, axis=1), shape=(1, 4, 4))
+    assert np.isnan(net.run(np.ones((1, *net.inputs[0].shape), np.float32), ["it"])["it"]).all()
+
+
+def test_the_callers_arrays_are_left_alone():
+    made = conv(size=2)
+    before = {name: array.copy() for name, array in made.weights.items()}
+    for array in made.weights.values():
+        array.flags.writeable = False
+    translate(model(made))
+    for name, array in made.weights.items():
+        np.testing.assert_array_equal(array, before[name])
