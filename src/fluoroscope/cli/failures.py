@@ -25,6 +25,17 @@ TITLES = {
 }
 """Heading of an error by its exit code."""
 
+_REFUSED = "The system refused"
+"""Heading of what the operating system would not do: no permission, no space."""
+
+_REPORT = (
+    "This is a fault of Fluoroscope, not of yours. Please report it, with what the same command prints with "
+    "--debug."
+)
+
+_TRACEBACK = 20_000
+"""Characters of a traceback that are shown."""
+
 # What Typer raises for arguments it cannot parse. Its home has moved between Typer's versions.
 ParserError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -62,69 +73,63 @@ def tell(error: Exception, manner: Manner) -> int:
     int
         The exit code.
     """
-    code = exit_code(error)
     if manner.debug:
         import traceback
 
-        traceback.print_exception(error, file=sys.stderr)
+        print(lines("".join(traceback.format_exception(error)), _TRACEBACK), file=sys.stderr)
     if manner.json:
         show_json({"error": as_json(error)})
     elif not manner.debug:
-        _show_block(message(error), code, _hint(error))
-    return code
+        _show_block(_title(error), message(error), _hint(error))
+    return exit_code(error)
 
 
 def exit_code(error: Exception) -> int:
-    """0 is never among them; 1 is for what nobody expected."""
-    return error.exit_code if isinstance(error, FluoroscopeError) else 2 if _is_parser(error) else 1
+    """0 is never among them; 1 is for what nobody expected, and for what the system refused."""
+    if isinstance(error, FluoroscopeError):
+        return error.exit_code
+    return 2 if isinstance(error, ParserError) else 1
 
 
 def message(error: Exception) -> str:
     """The error in words, safe to show."""
     if isinstance(error, FluoroscopeError):
         return lines(str(error))
-    if _is_parser(error):
+    if isinstance(error, ParserError):
         return lines(str(getattr(error, "format_message", error.__str__)()))
+    if isinstance(error, OSError) and error.strerror:
+        return lines(f"{error.filename!r}: {error.strerror}" if error.filename else error.strerror)
     return lines(f"{type(error).__name__}: {error}")
 
 
 def as_json(error: Exception) -> dict[str, str | int]:
     """The error for machines: its kind (see `fluoroscope.errors`), its exit code, and its message."""
-    kind = "UsageError" if _is_parser(error) else type(error).__name__
+    kind = "UsageError" if isinstance(error, ParserError) else type(error).__name__
     return {"kind": kind, "exit_code": exit_code(error), "message": message(error)}
 
 
-def _is_parser(error: Exception) -> bool:
-    return isinstance(error, ParserError)
+def _title(error: Exception) -> str:
+    ours = isinstance(error, (FluoroscopeError, ParserError))
+    return _REFUSED if isinstance(error, OSError) and not ours else TITLES[exit_code(error)]
 
 
 def _hint(error: Exception) -> str:
-    if _is_parser(error):
+    """What to do next, where the message does not say it."""
+    if isinstance(error, ParserError):
         context = getattr(error, "ctx", None)
         return f"{speakable(context.command_path)} --help shows what can be said." if context else ""
-    if not isinstance(error, FluoroscopeError):
-        return (
-            "This is a fault of Fluoroscope, not of yours. Please report it, with what the same command "
-            "prints with --debug."
-        )
-    return ""
+    return "" if isinstance(error, (FluoroscopeError, OSError)) else _REPORT
 
 
-def _show_block(text: str, code: int, hint: str) -> None:
+def _show_block(title: str, text: str, hint: str) -> None:
+    if not sys.stderr.isatty():
+        print(f"{title}: {text}", *([hint] if hint else []), sep="\n", file=sys.stderr)
+        return
     from rich.panel import Panel
     from rich.text import Text
 
-    from fluoroscope.cli.terminal import console
-
-    if not console(stderr=True).is_terminal:
-        print(f"{TITLES[code]}: {text}", file=sys.stderr)
-        if hint:
-            print(hint, file=sys.stderr)
-        return
     body = Text(text)
     if hint:
         body.append(f"\n{hint}", style="dim")
-    show(
-        Panel(body, title=Text(TITLES[code], style="bold red"), title_align="left", border_style="red"),
-        stderr=True,
-    )
+    heading = Text(title, style="bold red")
+    show(Panel(body, title=heading, title_align="left", border_style="red"), stderr=True)

@@ -118,7 +118,6 @@ ZoomOption = Annotated[
     int,
     typer.Option(
         metavar="N",
-        min=1,
         rich_help_panel=DRAWING,
         help="Side of the square of pixels one activation becomes.",
     ),
@@ -194,7 +193,6 @@ ThreadsOption = Annotated[
     int,
     typer.Option(
         metavar="N",
-        min=0,
         rich_help_panel=RUNNING,
         help="Threads that run the network.",
         show_default="one a core",

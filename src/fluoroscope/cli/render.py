@@ -108,6 +108,8 @@ def render(
     from fluoroscope.drawing.style import Style
     from fluoroscope.network.budget import Budget, parse_bytes
 
+    if threads < 0:
+        raise UsageError(f"--threads is a number from 0 on, not {threads}.")
     style = Style(
         scaling=_scaling(scaling, scope, percentiles, limits),
         colormap=colormap,
@@ -154,6 +156,8 @@ def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: 
         if talk:
             for remark in network_remarks(network):
                 print(remark)
+            if pictures.left_out:
+                print(f"{counted(pictures.left_out, 'other file')} in folders left out.", file=sys.stderr)
         for done, (path, target) in enumerate(zip(pictures.paths, outputs, strict=True)):
             progress.picture(done, path)
             try:
