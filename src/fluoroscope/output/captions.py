@@ -68,6 +68,11 @@ def layer_numbers(drawn: DrawnLayer) -> LayerNumbers:
     )
 
 
+def name_caption(drawn: DrawnLayer) -> str:
+    """The layer's name; in quotation marks if nothing of it would be seen."""
+    return drawn.name if drawn.name.strip() else repr(drawn.name)
+
+
 def kind_caption(drawn: DrawnLayer) -> str:
     """``Conv2D + relu``; for a value before its activation ``Conv2D, before relu``."""
     layer = drawn.layer
@@ -96,7 +101,8 @@ def facts(drawn: DrawnLayer, numbers: LayerNumbers) -> list[str]:
         said.append(f"{len(numbers.nonfinite):,} not finite")
     if not np.isnan(numbers.inactive):
         said.append(f"{percent(numbers.inactive)} of values 0 or less")
-        said.append(f"values {number(numbers.low)} to {number(numbers.high)}")
+        ends = number(numbers.low), number(numbers.high)
+        said.append(f"values {ends[0]} to {ends[1]}" if ends[0] != ends[1] else f"all {ends[0]}")
     seen = field_caption(drawn.layer.receptive_field)
     if seen:
         said.append(f"each sees {seen}")
@@ -141,6 +147,11 @@ class Legend:
 
     ticks: tuple[str, str, str]
     remark: str
+
+
+def scaling_caption(scaling: Scaling) -> str:
+    """``zscore: mean ± 2 std, per channel``."""
+    return str(scaling) if scaling.method == "fixed" else f"{scaling.method}: {scaling}"
 
 
 def legend(scaling: Scaling, limits: Limits) -> Legend:

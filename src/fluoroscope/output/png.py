@@ -7,6 +7,7 @@ makes smaller files still, at a quarter of the speed.
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import zlib
@@ -83,10 +84,12 @@ class EncodedImage:
 
     def samples(self) -> NDArray[np.uint8]:
         """The picture again: uint8 ``(height, width)``, indices or grey, or ``(height, width, 3)``."""
-        rows = np.frombuffer(zlib.decompress(self.stream), np.uint8).reshape(self.height, -1)
-        # Sums wrap around at 256, as the differences did.
-        pixels = np.add.accumulate(rows[:, 1:], axis=0, dtype=np.uint8)
-        return pixels.reshape((self.height, self.width) if self.colors == 1 else (self.height, self.width, 3))
+        filtered = np.frombuffer(zlib.decompress(self.stream), np.uint8).reshape(self.height, -1)
+        rows = filtered[:, 1:].copy()
+        # Row by row: many times as fast as accumulate. Sums wrap around at 256, as the differences did.
+        for above, row in itertools.pairwise(rows):
+            np.add(row, above, out=row)
+        return rows.reshape((self.height, self.width) if self.colors == 1 else (self.height, self.width, 3))
 
     def save(self, path: str | os.PathLike[str], text: Mapping[str, str] | None = None) -> None:
         """Write `png` to a file, whole or not at all."""

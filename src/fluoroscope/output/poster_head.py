@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.drawing.colormaps import palette
 from fluoroscope.network.summary import origin_text
-from fluoroscope.output.captions import scale_ticks
+from fluoroscope.output.captions import scale_ticks, scaling_caption
 from fluoroscope.output.lettering import Canvas
 from fluoroscope.output.predictions import read_prediction
 from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING, WASH
@@ -100,7 +100,7 @@ def _draw_drawing(canvas: Canvas, report: Report, x: float, y: float, width: flo
     canvas.text(x + width, y + 48, upper, 14, color=MUTED, align="right")
     y += 48 + _LINE
     for line in (
-        f"{style.scaling.method}: {style.scaling}",
+        scaling_caption(style.scaling),
         f"{style.palette}, {style.columns} maps a row",
         origin_text(report.network),
         *report.prepared.steps[-4:],
@@ -141,7 +141,7 @@ def _draw_answer(canvas: Canvas, report: Report, x: float, width: float) -> None
 
 
 def _boxed(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """A picture with its longer side as near to `side` as whole steps of enlargement allow, or reduced to it."""
+    """A picture whose longer side is `side`: reduced to it, or enlarged to it as far as whole steps go."""
     high, wide = pixels.shape[:2]
     factor = side // max(high, wide)
     if factor >= 1:

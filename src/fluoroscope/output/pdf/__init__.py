@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluoroscope.drawing.colormaps import palette
+from fluoroscope.output.captions import name_caption, scaling_caption
 from fluoroscope.output.files import replacing
 from fluoroscope.output.pdf.blocks import Block, key_of, make_block, paginate
 from fluoroscope.output.pdf.chart import Depth
@@ -107,14 +108,14 @@ def _add_outline(paper: Paper, blocks: Sequence[Block], *, overview: bool) -> No
     paper.outline("cover", "Cover")
     if overview:
         paper.outline("overview", "Layers at a glance")
-    for key, title, level in nested([(key_of(block.drawn), block.drawn.name) for block in blocks]):
+    for key, title, level in nested([(key_of(block.drawn), name_caption(block.drawn)) for block in blocks]):
         paper.outline(key, title, level)
 
 
 def _depth(block: Block) -> Depth:
     return Depth(
         number=block.drawn.number,
-        name=block.drawn.name,
+        name=name_caption(block.drawn),
         inactive=block.numbers.inactive,
         flat=len(block.numbers.flat) / max(block.numbers.channels, 1),
     )
@@ -124,7 +125,7 @@ def _description(report: Report) -> Description:
     style = report.style
     return Description(
         title=f"Intermediate activations of {report.network.name}: {report.prepared.image.name}",
-        subject=f"Scaling {style.scaling.method} ({style.scaling}); colour map {style.palette}",
+        subject=f"Scaling {scaling_caption(style.scaling)}; colour map {style.palette}",
         keywords="feature maps, activations, neural network, visualization",
     )
 

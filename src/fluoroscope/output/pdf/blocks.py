@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from fluoroscope.output.captions import LayerNumbers, layer_numbers, marked_channels
@@ -82,8 +82,10 @@ def make_block(drawn: DrawnLayer, report: Report) -> Block:
     if drawn.vector is None:
         head = 50.0
         room = Room(width=WIDTH, height=BOTTOM - TOP - head - below)
-        tile = tile_sequence if len(drawn.layer.shape) == 2 else tile_maps
-        tiling = tile(drawn.geometry, room)
+        if len(drawn.layer.shape) == 2:
+            tiling = tile_sequence(drawn.geometry, replace(room, largest_value=5))
+        else:
+            tiling = tile_maps(drawn.geometry, room)
     elif drawn.vector.size > MOST_BARS:
         # Numbers of columns stand over the sheet, the strongest values in two lines below it.
         head, below = 56.0, below + 2 * NOTE

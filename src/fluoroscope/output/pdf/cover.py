@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.network.budget import human_bytes
 from fluoroscope.network.summary import origin_text, shape_text, totals
-from fluoroscope.output.captions import LayerNumbers
+from fluoroscope.output.captions import LayerNumbers, scaling_caption
 from fluoroscope.output.pdf.bars import bar_height, draw_bars
 from fluoroscope.output.pdf.chart import Depth, draw_depth_chart
 from fluoroscope.output.pdf.paper import BOTTOM, LEFT, WIDTH, Paper
@@ -184,7 +184,7 @@ def _network_entries(report: Report) -> list[tuple[str, str]]:
 def _drawing_entries(report: Report) -> list[tuple[str, str]]:
     style = report.style
     return [
-        ("Scaling", f"{style.scaling.method}: {style.scaling}"),
+        ("Scaling", scaling_caption(style.scaling)),
         ("Formula", "level = floor(256 · (value − low) / (high − low))"),
         ("Colours", style.palette),
         ("Layout", f"{style.columns} a row, one value is {style.zoom} × {style.zoom} px"),

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.drawing.colormaps import MARKERS
-from fluoroscope.output.captions import facts, kind_caption, legend, marked_channels, shape_caption
+from fluoroscope.output.captions import (
+    facts,
+    kind_caption,
+    legend,
+    marked_channels,
+    name_caption,
+    shape_caption,
+)
 from fluoroscope.output.pdf.bars import draw_bars
 from fluoroscope.output.pdf.blocks import NOTE, Block, Placed, key_of
 from fluoroscope.output.pdf.paper import LEFT, WIDTH, Paper
@@ -71,7 +78,7 @@ def _draw_heading(paper: Paper, placed: Placed) -> None:
     free = right - shape_width - 16 - x
     kind = kind_caption(drawn)
     kind_width = min(paper.measure(kind, 9), free / 2)
-    x += paper.text(x, y + 15, drawn.name, 12, bold=True, width=free - kind_width - 10) + 10
+    x += paper.text(x, y + 15, name_caption(drawn), 12, bold=True, width=free - kind_width - 10) + 10
     if placed.part:
         kind += ", continued"
     paper.text(x, y + 15, kind, 9, color=MUTED, width=right - shape_width - 16 - x)
@@ -139,6 +146,8 @@ def _draw_notes(paper: Paper, block: Block, y: float) -> None:
 def _draw_strongest(paper: Paper, vector: NDArray[np.float32], channels: Sequence[int], y: float) -> float:
     order = np.argsort(vector, kind="stable")
     order = order[np.isfinite(vector[order])]
+    if not order.size:
+        return y
     for words, chosen in (("Greatest", order[::-1][:_STRONGEST]), ("Least", order[:_STRONGEST])):
         listed = "    ".join(f"{channels[i]}: {number(float(vector[i]))}" for i in chosen.tolist())
         paper.text(LEFT + 26, y, words, 7, bold=True, color=MUTED)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fluoroscope.output.captions import field_caption, kind_caption, shape_caption
+from fluoroscope.output.captions import field_caption, kind_caption, name_caption, shape_caption
 from fluoroscope.output.pdf.blocks import Block, key_of
 from fluoroscope.output.pdf.paper import BOTTOM, LEFT, TOP, WIDTH, Paper
 from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING, Color
@@ -83,7 +83,7 @@ def _draw_layer(paper: Paper, block: Block, y: float, page: int) -> None:
     quiet, loud = MUTED, WARNING
     cells: tuple[tuple[str, Color], ...] = (
         (str(drawn.number), ACCENT),
-        (drawn.name, INK),
+        (name_caption(drawn), INK),
         (kind_caption(drawn), quiet),
         (shape_caption(drawn), INK),
         (field_caption(drawn.layer.receptive_field), quiet),

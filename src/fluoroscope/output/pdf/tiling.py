@@ -17,6 +17,9 @@ from fluoroscope.drawing.geometry import Box, SheetGeometry
 WIDE = 4
 """A map that is so many times wider than high is wide: a row of them may be broken."""
 
+_GOOD_ROW, _LEAST_ROW = 6.0, 2.5
+"""Points of a sequence's row that are worth a strip, and a page."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
@@ -103,7 +106,7 @@ def tile_maps(geometry: SheetGeometry, room: Room) -> Tiling:
     # One line has to fit a page, however small that makes it.
     wanted = min(
         room.comfortable / max(high, wide),
-        _largest(geometry, room),
+        _largest(geometry, room) * 0.75,
         (room.width - room.gutter) / (columns * (wide + geometry.gap)),
         room.height / high,
     )
@@ -128,15 +131,26 @@ def tile_sequence(geometry: SheetGeometry, room: Room) -> Tiling:
     The axes are of different things, so they need not have one scale: rows are made high enough to be seen.
     """
     across = min((room.width - room.gutter) / geometry.shape[1], room.largest_value)
+    strip = room.gutter + geometry.shape[1] * across
     row = geometry.cell[0] + geometry.gap
-    down = min(max(room.height / (geometry.rows * row), 2.5 / row), room.largest_value / geometry.zoom)
-    fit = max(1, int(room.height / (row * down) + 1e-6))
-    pages: list[tuple[Piece, ...]] = []
-    for first in range(0, geometry.rows, fit):
+    # Strips only as far as they are needed for rows of a good height, pages only for rows that can be seen.
+    strips, pages = 1, 1
+    while strips < int(room.width / strip + 1e-6) and ceil(geometry.rows / strips) * _GOOD_ROW > room.height:
+        strips += 1
+    while (fit := ceil(geometry.rows / (strips * pages))) * _LEAST_ROW > room.height and fit > 1:
+        pages += 1
+    down = min(room.height / (fit * row), room.largest_value / geometry.zoom)
+    pieces: list[Piece] = []
+    for index, first in enumerate(range(0, geometry.rows, fit)):
         rows = min(fit, geometry.rows - first)
         part = Box(first * row, 0, rows * row - geometry.gap, geometry.shape[1])
-        pages.append((Piece(part=part, first=first, rows=rows, columns=1, x=room.gutter, y=0),))
-    return Tiling(across=across, down=down, pages=tuple(pages))
+        x = room.gutter + index % strips * strip
+        pieces.append(Piece(part=part, first=first, rows=rows, columns=1, x=x, y=0))
+    return Tiling(
+        across=across,
+        down=down,
+        pages=tuple(tuple(pieces[start : start + strips]) for start in range(0, len(pieces), strips)),
+    )
 
 
 @dataclass(frozen=True, slots=True)
