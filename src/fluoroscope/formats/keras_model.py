@@ -71,10 +71,14 @@ class KerasModel:
         Call and output index, in the model's order.
     keras_version
         ``(major, minor)`` of what wrote the file; ``(2, 0)`` where the config leaves it open.
+    writer
+        The full version, ``2.0.5``; None if the file does not say.
     backend
         ``tensorflow``, ``theano``...; None if the file does not say.
     sequential
         The outermost model is a Sequential, which does not count its input among its layers.
+    notes
+        Facts worth a line: optimizer state left out, a dtype policy, how a doubt was settled.
     """
 
     name: str
@@ -82,6 +86,7 @@ class KerasModel:
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, int], ...]
     keras_version: tuple[int, int]
+    writer: str | None = None
     backend: str | None = None
     sequential: bool = False
     notes: tuple[str, ...] = ()

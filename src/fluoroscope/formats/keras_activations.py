@@ -1,0 +1,98 @@
+"""Activations, in whatever way a config spells them, as one plain name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+LINEAR = "linear"
+
+_NAMES = frozenset(
+    (
+        "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear "
+        "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign "
+        "sparse_plus sparse_sigmoid sparsemax squareplus tanh tanh_shrink threshold"
+    ).split()
+)
+_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "identity": LINEAR}
+_KERAS2_NAMES = {"hard_sigmoid": "hard_sigmoid_keras2"}
+"""clip(0.2 x + 0.5, 0, 1) up to Keras 2; since Keras 3 the name means relu6(x + 3) / 6."""
+
+_PACKAGES = ("keras", "tf_keras", "tensorflow")
+
+_RELU6_CAP, _LEAKY_SLOPE = 6, 0.2
+"""Of the functions ``relu6`` and ``leaky_relu``. The layer LeakyReLU has another default."""
+
+
+def canonical(value: Any, *, major: int) -> tuple[str, str | None]:
+    """The activation's name by Keras 3, and what keeps it from being understood.
+
+    Parameters
+    ----------
+    value
+        A name, null, ``{"class_name": "function", "config": name}``, or a serialized layer.
+    major
+        Of the Keras version that wrote it: ``hard_sigmoid`` changed its meaning.
+
+    Returns
+    -------
+    name, problem
+        With a problem, the name is `LINEAR` and stands for nothing.
+    """
+    if value is None:
+        return LINEAR, None
+    spelled = value
+    if isinstance(value, dict):
+        given = cast(Mapping[str, Any], value)
+        registered = given.get("registered_name")
+        inner = given.get("config")
+        if given.get("class_name") == "function" and not _custom(registered):
+            spelled = inner
+        elif given.get("class_name") == "Activation" and isinstance(inner, dict):
+            return canonical(cast(Mapping[str, Any], inner).get("activation"), major=major)
+        elif isinstance(inner, dict):
+            spelled = _layer_function(str(given.get("class_name")), cast(Mapping[str, Any], inner))
+    if isinstance(spelled, str):
+        package, _, name = spelled.rpartition(">")
+        name = _ALIASES.get(name, name)
+        if name in _NAMES and not _custom(spelled if package else None):
+            return (_KERAS2_NAMES.get(name, name) if major < 3 else name), None
+    return LINEAR, _problem(value)
+
+
+def _custom(registered: Any) -> bool:
+    """True for ``Custom>swish``: a function that the author registered, whatever Keras has of that name."""
+    package, mark, _ = registered.rpartition(">") if isinstance(registered, str) else ("", "", "")
+    return bool(mark) and package.split(".")[0] not in _PACKAGES
+
+
+def _layer_function(kind: str, config: Mapping[str, Any]) -> str | None:
+    """The plain function that a layer object with these options is, if there is one."""
+    slope = config.get("negative_slope", config.get("alpha"))
+    if kind == "ReLU" and not slope and not config.get("threshold"):
+        cap = config.get("max_value")
+        return "relu" if cap is None else "relu6" if cap == _RELU6_CAP else None
+    if kind == "LeakyReLU" and isinstance(slope, (int, float)) and abs(slope - _LEAKY_SLOPE) < 1e-6:
+        return "leaky_relu"
+    if kind == "ELU" and slope == 1:
+        return "elu"
+    if kind == "Softmax" and config.get("axis") in (-1, [-1]):
+        return "softmax"
+    return None
+
+
+def _problem(value: Any) -> str:
+    if isinstance(value, dict):
+        given = cast(Mapping[str, Any], value)
+        inner = given.get("config")
+        name = inner if isinstance(inner, str) else given.get("class_name")
+        if name == "__lambda__":
+            return "its activation is a lambda: marshalled Python bytecode, which is never run"
+        if isinstance(inner, dict):
+            return f"its activation is a {str(name)[:80]} layer with options that no plain activation has"
+    else:
+        name = value
+    return (
+        f"its activation {str(name)[:80]!r} is none of Keras's: it is a function of the author's, "
+        "whose code is not in the file"
+    )

@@ -1,0 +1,215 @@
+"""``.keras`` archives, written by Keras since 2.12: a zip of ``config.json`` and ``model.weights.h5``.
+
+The arrays of a layer are ``layers/<class in snake case>[_<number>]/vars/0, 1, 2...``, numbered among the
+layers of one model; those of a nested model's layers are below its own path. Source: ``_save_state`` and
+``_save_container_state`` in ``keras/src/saving/saving_lib.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from fluoroscope.errors import DamagedFile, RefusedFile, WeightMismatch
+from fluoroscope.formats import keras_zip
+from fluoroscope.formats.keras_config import keras_major, read_config
+from fluoroscope.formats.keras_graph import TreePath, unfold
+from fluoroscope.formats.keras_hdf5 import version_of
+from fluoroscope.formats.keras_json import JsonObject, parse
+from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.keras_tree import LayerNode, ModelNode
+from fluoroscope.formats.keras_variables import Array, is_stray
+from fluoroscope.formats.keras_weights import layer_weights
+from fluoroscope.formats.limits import GIB, MIB, Limits
+
+if TYPE_CHECKING:
+    from fluoroscope.formats.hdf5_file import Dataset, Hdf5File
+
+_CONFIG, _METADATA = "config.json", "metadata.json"
+_WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
+_LAYERS, _LAYERS_TWICE = "layers", "_layer_checkpoint_dependencies"
+_OPTIMIZERS = ("optimizer", "_optimizer")
+_CELLS = {"SimpleRNN": "cell/", "GRU": "cell/", "LSTM": "cell/"}
+"""Where a layer keeps the arrays of what it wraps."""
+
+
+def is_keras_archive(data: bytes | memoryview) -> bool:
+    """Whether a file is a zip archive with a ``config.json``, by its first members or its directory."""
+    if bytes(data[: len(keras_zip.SIGNATURE)]) != keras_zip.SIGNATURE:
+        return False
+    name = _CONFIG.encode()
+    return name in bytes(data[: MIB // 4]) or name in bytes(data[-MIB:])
+
+
+def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
+    """Architecture and weights. Nothing in the file is run or unpacked to a disk, no other file is opened.
+
+    Parameters
+    ----------
+    data
+        The whole file. Weights are views of it unless they are compressed.
+    limit
+        Bytes that the weights may take.
+
+    Raises
+    ------
+    DamagedFile, RefusedFile, UnknownFormat, UnsupportedLayer, WeightMismatch, BudgetExceeded
+        By what is wrong.
+    """
+    from fluoroscope.formats.hdf5_file import Hdf5File
+
+    limits = Limits(weights=limit)
+    archive = keras_zip.Archive(data, limits)
+    config = _json(archive, _CONFIG, limits)
+    metadata = _json(archive, _METADATA, limits) if _METADATA in archive.names else {}
+    version = metadata.get("keras_version")
+    writer = version if isinstance(version, str) else None
+    major, minor = version_of(writer) or (keras_major(config), 0)
+    root, notes = read_config(config, major=major, limits=limits)
+    if _WEIGHTS not in archive.names:
+        if _PICKLED_WEIGHTS in archive.names:
+            raise RefusedFile(
+                f"Its weights are Python pickles ({_PICKLED_WEIGHTS}): programs, which are not run."
+            )
+        raise WeightMismatch(
+            "It has an architecture but no weights. Save the whole model: model.save('m.keras')."
+        )
+    # An optimizer keeps up to two numbers for each weight.
+    file = Hdf5File(archive.read(_WEIGHTS, limit=4 * limit), limits)
+    weights = _Weights(file, major).of(root)
+    unfolded = unfold(root, weights, limits=limits)
+    if any(name in file for name in _OPTIMIZERS):
+        notes = (*notes, "the optimizer's state in the file is not read")
+    return KerasModel(
+        name=root.name,
+        calls=unfolded.calls,
+        inputs=unfolded.inputs,
+        outputs=unfolded.outputs,
+        keras_version=(major, minor),
+        writer=writer,
+        sequential=root.sequential,
+        notes=notes,
+    )
+
+
+def _json(archive: keras_zip.Archive, name: str, limits: Limits) -> JsonObject:
+    content = archive.read(name, limit=limits.config)
+    try:
+        text = str(content, "utf-8")
+    except UnicodeDecodeError as error:
+        raise DamagedFile(f"Its member {name!r} is no UTF-8: {error}.") from error
+    return parse(text, what=f"Its member {name!r}", limits=limits)
+
+
+class _Weights:
+    """The arrays of the model's layers, each of which has to be used."""
+
+    def __init__(self, file: Hdf5File, major: int) -> None:
+        self._file = file
+        self._major = major
+        # Up to Keras 2.14 the layers are found under another attribute of the model, which lists those with
+        # weights twice: each takes two numbers, and is stored under the first.
+        self._twice = _LAYERS not in file and _LAYERS_TWICE in file
+        self._container = _LAYERS_TWICE if self._twice else _LAYERS
+        found = file.datasets(self._container)
+        self._left = {f"{self._container}/{path}" for path in found}
+        self._groups_below: dict[str, dict[str, Dataset]] = {}
+        for path, dataset in found.items():
+            *groups, _ = accumulate(path.split("/"), "{}/{}".format, initial=self._container)
+            for group in groups:
+                inner = f"{self._container}/{path}".removeprefix(f"{group}/")
+                self._groups_below.setdefault(group, {})[inner] = dataset
+        self._weights: dict[TreePath, dict[str, Array]] = {}
+        self._shared: dict[int, TreePath] = {}
+
+    def of(self, root: ModelNode) -> dict[TreePath, dict[str, Array]]:
+        """For each layer, its weights by name.
+
+        Raises
+        ------
+        WeightMismatch
+            Arrays missing, left over, or not what the architecture says.
+        """
+        self._model(root, (), "", "")
+        left = sorted(name for name in self._left if not is_stray(name))
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            raise WeightMismatch(
+                f"It has weights that no layer of its architecture has: {', '.join(left[:3])[:240]}{more}."
+            )
+        return self._weights
+
+    def _model(self, model: ModelNode, path: TreePath, label: str, prefix: str) -> None:
+        for place, node, group in self._groups(model, prefix):
+            here, name = (*path, place), f"{label}/{node.name}".lstrip("/")
+            twin = self._shared.get(node.shared_id) if node.shared_id is not None else None
+            if twin is not None and not self._below(group):
+                # An object in two places is stored where it was met first.
+                for other, weights in list(self._weights.items()):
+                    if other[: len(twin)] == twin:
+                        self._weights[(*here, *other[len(twin) :])] = weights
+                continue
+            if node.shared_id is not None:
+                self._shared.setdefault(node.shared_id, here)
+            if isinstance(node, ModelNode):
+                self._model(node, here, name, f"{group}/")
+            else:
+                self._weights[here] = self._layer(node, name, group)
+
+    def _groups(self, model: ModelNode, prefix: str) -> Iterator[tuple[int, LayerNode | ModelNode, str]]:
+        """For each layer of a model, its position and the group that holds its arrays."""
+        numbers: Counter[str] = Counter()
+
+        def numbered(name: str) -> str:
+            numbers[name] += 1
+            return name if numbers[name] == 1 else f"{name}_{numbers[name] - 1}"
+
+        for place, node in enumerate(model.layers):
+            if isinstance(node, LayerNode) and node.kind == "InputLayer" and model.sequential and place == 0:
+                # It is not among the layers of a Sequential.
+                continue
+            name = _snake_case(node.class_name.rpartition(">")[2], self._major)
+            group = f"{prefix}{self._container}/{numbered(name)}"
+            if self._twice and self._below(group):
+                numbered(name)
+            yield place, node, group
+
+    def _layer(self, layer: LayerNode, label: str, group: str) -> dict[str, Array]:
+        # Since Keras 3.4 a group tells its layer's name.
+        told = self._file.attributes(f"{group}/vars").get("name")
+        if isinstance(told, str) and told != layer.name:
+            raise WeightMismatch(
+                f"Layer {label[:80]!r} should have the weights in {group[:80]!r}; the file says that they "
+                f"are those of {told[:80]!r}."
+            )
+        below = self._below(group)
+        self._left.difference_update(f"{group}/{name}" for name in below)
+        inner = _CELLS.get(layer.kind, "")
+        stored = [
+            (name.removeprefix(f"{inner}vars/"), self._file.array(dataset))
+            for name, dataset in sorted(below.items(), key=lambda item: _by_number(item[0]))
+            if not is_stray(name)
+        ]
+        return layer_weights(layer, label, stored, major=self._major)
+
+    def _below(self, group: str) -> dict[str, Dataset]:
+        """The datasets in a group, at any depth, by their path in it."""
+        return self._groups_below.get(group, {})
+
+
+def _snake_case(class_name: str, major: int) -> str:
+    """``Conv2DTranspose`` as ``conv2d_transpose``, by the rules of the Keras version that wrote it."""
+    name = re.sub(r"\W+", "", class_name) if major >= 3 else class_name
+    name = re.sub("(.)([A-Z][a-z]+)" if major >= 3 else "(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+    return f"private{name}" if major < 3 and name.startswith("_") else name
+
+
+def _by_number(path: str) -> list[tuple[int, str]]:
+    """A sort key under which ``vars/10`` comes behind ``vars/9``."""
+    return [
+        (int(part), "") if part.isdecimal() and len(part) < 10 else (-1, part) for part in path.split("/")
+    ]

@@ -1,0 +1,77 @@
+"""Kernels of Keras 1 and of Theano laid out as Keras has them now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fluoroscope.errors import WeightMismatch
+
+Array = NDArray[Any]
+
+_FLIPPED = re.compile(r"Conv[123]D|Conv2DTranspose|ConvLSTM2D")
+_IMAGE_KERNELS = frozenset({"Conv2D", "Conv3D", "Conv2DTranspose", "SeparableConv2D"})
+_OLD_CONV1D_RANK = 4
+
+
+def modern_layout(
+    label: str,
+    kind: str,
+    config: Mapping[str, Any],
+    weights: Mapping[str, Array],
+    *,
+    major: int,
+    backend: str | None,
+) -> dict[str, Array]:
+    """A layer's weights with kernels as ``(*spatial, in, out)``; views where that is enough.
+
+    In Keras 1, `channels_first` kernels were ``(out, in, *spatial)``, 1D kernels had a second spatial axis,
+    and transposed convolutions kept ``in`` and ``out`` the other way round. Theano convolves where the others
+    correlate, so its kernels are rotated by 180 degrees. Source: ``preprocess_weights_for_loading`` in
+    ``keras/engine/saving.py`` of Keras 2.3.
+
+    Raises
+    ------
+    WeightMismatch
+        A kernel of another rank than its kind has.
+    """
+    laid = dict(weights)
+    for name, array in weights.items():
+        if not name.endswith("kernel"):
+            continue
+        if major == 1 and kind == "Conv1D":
+            array = _conv1d(label, config, array)
+        elif major == 1 and kind in _IMAGE_KERNELS:
+            array = _image_kernel(label, kind, config, array)
+        if backend == "theano" and _FLIPPED.fullmatch(kind) and array.ndim > 2:
+            array = np.flip(array, tuple(range(array.ndim - 2)))
+        laid[name] = array
+    return laid
+
+
+def _conv1d(label: str, config: Mapping[str, Any], array: Array) -> Array:
+    """From ``(length, 1, in, out)``, and ``(out, in, length, 1)`` of Keras 1.0."""
+    length, filters = config.get("kernel_size"), config.get("filters")
+    _check_rank(label, array, _OLD_CONV1D_RANK)
+    if [array.shape[0]] == length and array.shape[1] == 1 and array.shape[3] == filters:
+        return array[:, 0]
+    return array.transpose(2, 3, 1, 0)[:, 0]
+
+
+def _image_kernel(label: str, kind: str, config: Mapping[str, Any], array: Array) -> Array:
+    spatial = 3 if kind == "Conv3D" else 2
+    _check_rank(label, array, spatial + 2)
+    if config.get("data_format") == "channels_first":
+        array = array.transpose(*range(2, spatial + 2), 1, 0)
+    return array.swapaxes(-1, -2) if kind == "Conv2DTranspose" else array
+
+
+def _check_rank(label: str, array: Array, rank: int) -> None:
+    if array.ndim != rank:
+        raise WeightMismatch(
+            f"The kernel of layer {label[:80]!r} should have {rank} axes in Keras 1; it has {array.ndim}."
+        )

@@ -1,0 +1,224 @@
+"""One layer of a config, of any Keras version, in canonical form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+from fluoroscope.formats import keras_1, keras_activations, keras_lambda
+from fluoroscope.formats.keras_json import JsonObject, plain
+from fluoroscope.formats.keras_tree import LayerNode
+
+_KERAS = re.compile(r"(keras|tf_keras|keras_core|tensorflow(_core)?(\.python)?\.keras)(\..*)?")
+_OPERATIONS = re.compile(r"(^|\.)ops(\.|$)")
+
+_ALIASES = {
+    "BatchNormalizationV1": "BatchNormalization",
+    "BatchNormalizationV2": "BatchNormalization",
+    "SyncBatchNormalization": "BatchNormalization",
+    "Convolution2DTranspose": "Conv2DTranspose",
+    "SeparableConvolution1D": "SeparableConv1D",
+    "MaxPool1D": "MaxPooling1D",
+    "MaxPool2D": "MaxPooling2D",
+    "AvgPool1D": "AveragePooling1D",
+    "AvgPool2D": "AveragePooling2D",
+    "GlobalMaxPool1D": "GlobalMaxPooling1D",
+    "GlobalMaxPool2D": "GlobalMaxPooling2D",
+    "GlobalAvgPool1D": "GlobalAveragePooling1D",
+    "GlobalAvgPool2D": "GlobalAveragePooling2D",
+}
+
+_PROGRAMS = {
+    "TorchModuleWrapper": "wraps a PyTorch module as a pickle, which is a program and never run",
+    "TFSMLayer": "calls a TensorFlow SavedModel, which is a program in another file and never run",
+    "JaxLayer": "calls a JAX function of the author's, whose code is never run",
+    "FlaxLayer": "calls a Flax module of the author's, whose code is never run",
+}
+
+_QUANTIZED = "its weights are quantized, which is not supported"
+
+_FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
+_NOT_OPTIONS = frozenset(
+    "name trainable batch_input_shape batch_shape input_shape input_dtype build_config".split()
+)
+
+_CONVOLUTION = re.compile(r"(Separable|Depthwise)?Conv([123])D(Transpose)?")
+_POOLING = re.compile(r"(Max|Average)Pooling([123])D")
+_MARGINS = re.compile(r"(ZeroPadding|Cropping)([123])D")
+_UPSAMPLING = re.compile(r"(UpSampling)([23])D")
+_MARGIN_SIDES = ("top_pad", "bottom_pad", "left_pad", "right_pad")
+_HAS_DATA_FORMAT = re.compile(
+    r"(Separable|Depthwise)?Conv[123]D(Transpose)?|(Global)?(Max|Average)Pooling[123]D|UpSampling[23]D"
+    r"|(ZeroPadding|Cropping)[23]D|Flatten|Resizing|CenterCrop|LocallyConnected[12]D|ConvLSTM[123]D"
+)
+
+
+def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> LayerNode:
+    """A layer by its entry in a model's list of layers.
+
+    Parameters
+    ----------
+    entry
+        With ``class_name`` and ``config``; newer versions add ``module`` and ``registered_name``.
+    name
+        The layer's own name, settled by the caller.
+    major
+        Of the Keras version that wrote it.
+    data_format
+        Where a layer has one and does not say which.
+
+    Returns
+    -------
+    LayerNode
+        With a `problem` when the layer is, or holds, a program, or something that only its author has.
+    """
+    spelled = str(entry.get("class_name"))
+    raw = entry.get("config")
+    given = cast(JsonObject, plain(raw)) if isinstance(raw, dict) else {}
+    kind, problem = _kind(entry, given, major)
+    fields = given
+    if major == 1:
+        kind, fields, obsolete = keras_1.modern(kind, given)
+        problem = problem or obsolete
+    if kind == "Lambda":
+        clues = keras_lambda.hints(given)
+        mentions = f" (it mentions {clues})" if clues else ""
+        problem = f"holds marshalled Python bytecode, which is never run{mentions}"
+    fields, misfit = _fields(kind, fields, major=major, data_format=data_format)
+    shared = entry.get("shared_object_id")
+    return LayerNode(
+        name=name,
+        kind=kind,
+        class_name=spelled,
+        config=fields,
+        trainable=given.get("trainable") is not False,
+        problem=problem or misfit,
+        shared_id=shared if isinstance(shared, int) else None,
+    )
+
+
+def is_keras_module(module: Any) -> bool:
+    """Whether a class from `module` is Keras's own: null counts, as old files do not tell."""
+    if module is None or module == "":
+        return True
+    return _KERAS.fullmatch(str(module)) is not None
+
+
+def is_keras(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry's class is Keras's own, by all that the entry tells."""
+    return package(entry) is None and is_keras_module(entry.get("module"))
+
+
+def package(entry: Mapping[str, Any]) -> str | None:
+    """The author's package that a class is registered in (``Custom>MyLayer``); None for Keras's own."""
+    for spelled in (entry.get("registered_name"), entry.get("class_name")):
+        name = spelled if isinstance(spelled, str) else ""
+        owner, mark, _ = name.rpartition(">")
+        if mark and not is_keras_module(owner):
+            return owner
+    return None
+
+
+def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str, str | None]:
+    """Class by Keras 3, and why it cannot be known what it does."""
+    kind = str(entry.get("class_name")).rpartition(">")[2]
+    module = entry.get("module")
+    if (owner := package(entry)) is not None:
+        return kind, f"{kind[:80]!r} is a class of its author's ({owner[:80]}), whose code is not in the file"
+    if not is_keras_module(module):
+        return kind, f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported"
+    # Keras 3 keeps functions such as x + y as layers too; their classes share names with layers. Its .h5
+    # files leave out the module, but layers, unlike functions, always tell their dtype.
+    bare = major >= 3 and "module" not in entry and "dtype" not in config and "trainable" not in config
+    if bare or _OPERATIONS.search(str(module)):
+        return f"ops.{kind}", None
+    kind = _ALIASES.get(kind, kind)
+    return kind, _PROGRAMS.get(kind)
+
+
+def _fields(
+    kind: str, given: Mapping[str, Any], *, major: int, data_format: str
+) -> tuple[dict[str, Any], str | None]:
+    """A config's values settled: one spelling for each, training's left out; and what is not understood."""
+    kept = (name for name in given if name not in _NOT_OPTIONS and not name.endswith(_FOR_TRAINING))
+    fields = {name: given[name] for name in kept}
+    problem = None
+    if "dtype" in fields:
+        fields["dtype"], problem = _policy(fields["dtype"])
+    if fields.pop("quantization_config", None):
+        problem = _QUANTIZED
+    for name in ("activation", "recurrent_activation"):
+        if name in fields:
+            fields[name], unknown = keras_activations.canonical(fields[name], major=major)
+            problem = problem or unknown
+    if kind == "InputLayer":
+        fields["batch_shape"] = given.get("batch_shape", given.get("batch_input_shape"))
+    elif kind == "LeakyReLU" and "alpha" in fields:
+        fields["negative_slope"] = fields.pop("alpha")
+    elif kind in ("BatchNormalization", "LayerNormalization") and isinstance(
+        axis := fields.get("axis"), list
+    ):
+        axes = cast(list[Any], axis)
+        fields["axis"] = axes[0] if len(axes) == 1 else axes
+    if _HAS_DATA_FORMAT.fullmatch(kind):
+        fields["data_format"] = fields.get("data_format") or data_format
+    _settle_windows(kind, fields)
+    return fields, problem
+
+
+def _settle_windows(kind: str, fields: dict[str, Any]) -> None:
+    """Sizes along the spatial axes: a list with one for each."""
+    if match := _CONVOLUTION.fullmatch(kind):
+        _spread(fields, int(match[2]), "kernel_size", "strides", "dilation_rate", "output_padding")
+        if fields.get("groups") == 1 and (match[1] or match[3]):
+            # Keras 2 writes it for convolutions that have none.
+            del fields["groups"]
+    elif match := _POOLING.fullmatch(kind):
+        fields["strides"] = fields.get("strides") or fields.get("pool_size")
+        _spread(fields, int(match[2]), "pool_size", "strides")
+    elif match := _UPSAMPLING.fullmatch(kind):
+        _spread(fields, int(match[2]), "size")
+    elif match := _MARGINS.fullmatch(kind):
+        name = "padding" if match[1] == "ZeroPadding" else "cropping"
+        fields[name] = _margins(fields.get(name), int(match[2]))
+
+
+def _policy(dtype: Any) -> tuple[Any, str | None]:
+    """A dtype policy's name, and what of it changes how a layer computes."""
+    if not isinstance(dtype, dict):
+        return dtype, None
+    policy = cast(JsonObject, dtype)
+    inner = policy.get("config")
+    config = cast(JsonObject, inner) if isinstance(inner, dict) else {}
+    if "Quantized" in str(policy.get("class_name")):
+        return config.get("name"), _QUANTIZED
+    return config.get("name"), None
+
+
+def _spread(fields: dict[str, Any], rank: int, *names: str) -> None:
+    """One number for all axes to a list with one for each."""
+    for name in names:
+        if isinstance(fields.get(name), int):
+            fields[name] = [fields[name]] * rank
+
+
+def _margins(value: Any, rank: int) -> Any:
+    """Padding or cropping as Keras 3 has it: ``[before, after]``, of several axes a list of these.
+
+    Keras 1 wrote one number, one for each axis, all in a row, or names. What else there may be is left alone.
+    """
+    if isinstance(value, dict):
+        sides = cast(JsonObject, value)
+        value = [sides.get(side, 0) for side in _MARGIN_SIDES[-2 * rank :]]
+    if isinstance(value, int):
+        value = [value, value] if rank == 1 else [[value, value]] * rank
+    if not isinstance(value, list):
+        return value
+    numbers = cast(list[Any], value)
+    if rank > 1 and all(isinstance(number, int) for number in numbers):
+        if len(numbers) == rank:
+            return [[number, number] for number in numbers]
+        if len(numbers) == 2 * rank:
+            return [numbers[at : at + 2] for at in range(0, 2 * rank, 2)]
+    return numbers

@@ -1,0 +1,60 @@
+"""A layer's weights from what the file stores for it: named, laid out, and held against its config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fluoroscope.formats.keras_graph import TreePath
+from fluoroscope.formats.keras_kernels import modern_layout
+from fluoroscope.formats.keras_tree import LayerNode, ModelNode
+from fluoroscope.formats.keras_variables import Array, Stored, Variable, check_shapes, expected, named
+
+
+def known_variables(layer: LayerNode, major: int) -> tuple[Variable, ...] | None:
+    """What `layer` should have in the file; None when that is not known, as of a class of the author's."""
+    return None if layer.problem is not None else expected(layer.kind, layer.config, major=major)
+
+
+def layer_weights(
+    layer: LayerNode, label: str, stored: Stored, *, major: int, backend: str | None = None
+) -> dict[str, Array]:
+    """A layer's variables by their Keras 3 names.
+
+    Parameters
+    ----------
+    label
+        The layer's path, for messages.
+    stored
+        Its arrays in the file's order.
+    major, backend
+        Of the Keras that wrote them.
+
+    Raises
+    ------
+    WeightMismatch
+        Arrays missing, left over, contradicting their names, or of another shape than the config says.
+    """
+    variables = known_variables(layer, major)
+    weights = named(label, layer.kind, variables, stored)
+    if variables is None:
+        return weights
+    weights = modern_layout(label, layer.kind, layer.config, weights, major=major, backend=backend)
+    check_shapes(label, layer.kind, layer.config, variables, weights)
+    return weights
+
+
+def leaves(
+    node: LayerNode | ModelNode, path: TreePath = (), label: str = ""
+) -> Iterator[tuple[TreePath, str, LayerNode]]:
+    """All layers below a node, a layer itself, with their paths in the tree and by name.
+
+    Parameters
+    ----------
+    path, label
+        Those of `node`.
+    """
+    if isinstance(node, LayerNode):
+        yield path, label, node
+        return
+    for place, child in enumerate(node.layers):
+        yield from leaves(child, (*path, place), f"{label}/{child.name}".lstrip("/"))
