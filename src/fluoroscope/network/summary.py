@@ -43,7 +43,8 @@ def kind_text(layer: Layer) -> str:
 def table(network: Network) -> list[tuple[str, ...]]:
     """One row of cells a layer, under `HEADINGS`; the numbers count from 0, as ``model.layers`` does."""
     rows: list[tuple[str, ...]] = []
-    previous: str | None = None
+    # A Sequential's input is no row, and the first layer takes nothing else.
+    previous = network.inputs[0].name if len(network.inputs) == 1 else None
     for number, layer in enumerate(network.layers):
         # Only what is not simply the row above is worth reading.
         takes = "" if layer.inputs == (previous,) else ", ".join(layer.inputs)
