@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +44,42 @@ def spawn(
         timeout=60,
         check=False,
     )
+
+
+def in_terminal(folder: Path, columns: int, *args: str, env: dict[str, str] | None = None) -> str:
+    """What a command prints in a terminal so wide, escapes included."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+    for name in ("COLUMNS", "LINES", "NO_COLOR"):
+        if name not in (env or {}):
+            environment.pop(name, None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fluoroscope", *args],
+        cwd=folder,
+        env=environment,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+    )
+    os.close(follower)
+    pieces: list[bytes] = []
+    while True:
+        try:
+            piece = os.read(leader, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not piece:
+            break
+        pieces.append(piece)
+    os.close(leader)
+    process.wait(30)
+    return b"".join(pieces).decode().replace("\r\n", "\n")
+
+
+def plain(text: str) -> str:
+    """Without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def write_network(

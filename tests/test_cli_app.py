@@ -20,8 +20,8 @@ from fluoroscope.cli import failures
 from fluoroscope.cli.app import COMMANDS, app
 
 FAMILIES = [
-    (errors.UsageError, 2), (errors.LayerNotFound, 2), (errors.MissingDependency, 2), (errors.UnknownFormat, 3),
-    (errors.RefusedFile, 3), (errors.PictureError, 4), (errors.BudgetExceeded, 5),
+    (errors.UsageError, 2), (errors.LayerNotFound, 2), (errors.MissingDependency, 2),
+    (errors.UnknownFormat, 3), (errors.RefusedFile, 3), (errors.PictureError, 4), (errors.BudgetExceeded, 5),
 ]  # fmt: skip
 
 

@@ -3,62 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import struct
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fluoroscope as fs
-from cli_toy import run, write_network
+from cli_toy import in_terminal, plain, run, write_network
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_network(tmp_path_factory.mktemp("summary") / "toy.onnx")
-
-
-def in_terminal(folder: Path, columns: int, *args: str, env: dict[str, str] | None = None) -> str:
-    """What a command prints in a terminal so wide, escapes included."""
-    leader, follower = pty.openpty()
-    import fcntl
-    import termios
-
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
-    for name in ("COLUMNS", "LINES", "NO_COLOR"):
-        if name not in (env or {}):
-            environment.pop(name, None)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fluoroscope", *args],
-        cwd=folder,
-        env=environment,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-    )
-    os.close(follower)
-    pieces: list[bytes] = []
-    while True:
-        try:
-            piece = os.read(leader, 65536)
-        except OSError:  # how Linux says that the other end is closed
-            break
-        if not piece:
-            break
-        pieces.append(piece)
-    os.close(leader)
-    process.wait(30)
-    return b"".join(pieces).decode().replace("\r\n", "\n")
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 def test_a_line_a_layer_with_its_numbers(model: Path) -> None:

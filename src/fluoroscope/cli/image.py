@@ -165,9 +165,8 @@ def _numbers(prepared: Prepared) -> Table:
 
 def _can_preview(target: Console) -> bool:
     """Two pixels in a character need colours, and a half block in the encoding."""
-    return (
-        target.is_terminal and target.color_system in ("256", "truecolor") and not target.options.ascii_only
-    )
+    coloured = target.color_system in ("256", "truecolor") and not target.no_color
+    return target.is_terminal and coloured and not target.options.ascii_only
 
 
 def _preview(picture: NDArray[np.uint8], target: Console) -> Text:

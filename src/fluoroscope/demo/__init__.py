@@ -17,6 +17,11 @@ def image_path() -> Path:
     return _HERE / "person3_virus_16.jpeg"
 
 
+def credits_path() -> Path:
+    """Who took the picture, what the network was trained on, and how good it is; licences."""
+    return _HERE / "CREDITS.md"
+
+
 def classes() -> tuple[str, ...]:
     """Names of what the network tells apart."""
     return tuple((_HERE / "classes.txt").read_text("utf-8").splitlines())
