@@ -246,6 +246,8 @@ class OnnxNetwork:
 
 def _channels_last(shape: tuple[int | None, ...], axis: int) -> Shape:
     """A tensor's shape (batch first) as a layer shape: without batch, channels last."""
+    if len(shape) < 2:
+        return ()
     rest = [size for index, size in enumerate(shape) if index not in (0, axis)]
     return (*rest, shape[axis])
 

@@ -92,6 +92,8 @@ def trace(
     inputs: Mapping[str, TensorType],
     opset: int,
     budget: Budget,
+    *,
+    forgiving: bool = False,
 ) -> Trace:
     """Walk over `nodes`, which are in topological order.
 
@@ -101,6 +103,8 @@ def trace(
         Of the graph, by tensor name. A size may be None: what follows from it is then None too.
     budget
         Bound for every single tensor.
+    forgiving
+        Of a node that cannot take what it is given nothing is known then, and nothing is raised.
 
     Raises
     ------
@@ -111,7 +115,7 @@ def trace(
     BudgetExceeded
         A tensor is over the budget.
     """
-    walk = _Walk(weights, inputs, opset, budget)
+    walk = _Walk(weights, inputs, opset, budget, forgiving=forgiving)
     for node in nodes:
         walk.step(node)
     return Trace(walk.types, walk.values, walk.unknown)
@@ -124,6 +128,8 @@ class _Walk:
         inputs: Mapping[str, TensorType],
         opset: int,
         budget: Budget,
+        *,
+        forgiving: bool,
     ) -> None:
         from onnx import helper, numpy_helper, shape_inference
 
@@ -131,6 +137,7 @@ class _Walk:
         self._inference = shape_inference
         self._opset = opset
         self._budget = budget
+        self._forgiving = forgiving
         self._imports = [helper.make_opsetid("", opset)]
         self.types: dict[str, TensorType] = dict(inputs)
         self.types.update((name, TensorType(array.dtype, array.shape)) for name, array in weights.items())
@@ -144,7 +151,12 @@ class _Walk:
             self.unknown.update((name, culprit) for name in node.output if name)
             return
         free = any(not self.types[name].known for name in reads(node))
-        made = self._infer(node)
+        try:
+            made = self._infer(node)
+        except DamagedFile:
+            if not self._forgiving:
+                raise
+            made = {}
         for name in filter(None, node.output):
             proto = made.get(name)
             kind = _tensor_type(proto) if proto is not None else None
@@ -205,7 +217,7 @@ class _Walk:
             arrays = [np.array(shape, np.int64)] if None not in shape else []
         else:
             arrays = [self.values.get(name) if name else None for name in node.input]
-        if not arrays or any(name and array is None for name, array in zip(node.input, arrays, strict=True)):
+        if not arrays or any(name and array is None for name, array in zip(node.input, arrays, strict=False)):
             return
         value = fold(node, arrays)
         # Where NumPy and ONNX disagree on what comes out, nothing is claimed to be known.
