@@ -214,6 +214,32 @@ def test_frames_that_need_many_others_drawn_are_refused():
         open_image(data, frame=17, max_pixels=32 * 24)
 
 
+def test_the_reasons_of_limits_that_few_meet():
+    for name, reason in (
+        ("bmp, run-length, long", "run-length coded and longer than 16,777,216 bytes"),
+        ("jpeg of 5,000 scans", "more than 100 scans"),
+        ("npz inflating", r"inflates [\d,]+-fold to 64,000,\d+ bytes"),
+        ("npz of very many", "300 arrays; 256 are looked at"),
+        ("npy of objects", r"holds Python objects \(a pickle, which could run code\)"),
+        ("npy with a long header", "header claims 1,073,741,824 bytes"),
+    ):
+        with pytest.raises(PictureError, match=reason):
+            open_image(CRAFTED[name])
+
+
+def test_harmless_pictures_near_those_limits():
+    black = np.zeros((3000, 3000), np.uint8)
+    assert open_image(npz(("picture.npy", saved(black)))).pixels.max() == 0  # A thousandfold, but 9 MB.
+    noise = np.random.default_rng(0).integers(0, 256, (4200, 4200)).astype(np.uint8)
+    assert open_image(npz(("picture.npy", saved(noise)))).width == 4200  # 17 MB, but hardly packed.
+    own = encoded(RGB, "JPEG", progressive=True).count(b"\xff\xda")
+    assert open_image(scans(100 - own + 1)).width == 32
+    with pytest.raises(PictureError, match="more than 100 scans"):
+        open_image(scans(101 - own + 1))
+    # Telephones append a film, in which anything may stand.
+    assert open_image(encoded(RGB, "JPEG") + b"\xff\xda\0\2" * 200).width == 32
+
+
 def test_the_limit_can_be_moved():
     data = encoded(RGB, "PNG")
     assert open_image(data, max_pixels=32 * 24).pixels.shape == (24, 32, 3)
@@ -342,6 +368,16 @@ def test_pixels_changed_under_a_check_sum_are_found(where):
         (b"\x80\x04\x95", "a pickle, a program and not a picture"),
         (b"BM, as in British Museum", "this is text"),
         (b"\0\0\1\0\1\0", "an icon"),
+        (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"II\xbc\1", "JPEG XR"),
+        (b"8BPS\0\1", "a Photoshop document"),
+        (b"\x76\x2f\x31\1", "OpenEXR"),
+        (b"#?RADIANCE\n", "Radiance HDR"),
+        (b"qoif\0", "QOI"),
+        (bytes(344) + b"n+1\0", "a NIfTI volume"),
+        (b"BZh91AY", "compressed with bzip2"),
     ],
 )
 def test_other_content_is_named(data, message):

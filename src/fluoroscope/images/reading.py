@@ -174,11 +174,8 @@ def _from_pillow(image: PIL.Image.Image, frame: int, background: Colour, max_pix
 
 
 def _image(raster: Raster, background: Colour, *, name: str, path: str | None, sha256: str) -> Image:
-    raster = flatten(raster, background)
-    pixels = raster.pixels
-    # A copy where the memory could be written to by another: frozen means frozen.
-    pixels = pixels if pixels.base is None or not pixels.flags.writeable else pixels.copy()
-    return Image(pixels=pixels, white=raster.white, name=name, path=path, sha256=sha256, steps=raster.steps)
+    flat = flatten(raster, background)
+    return Image(pixels=flat.pixels, white=flat.white, name=name, path=path, sha256=sha256, steps=flat.steps)
 
 
 @contextmanager
