@@ -260,7 +260,7 @@ class Bench:
         import tf_keras
 
         import fluoroscope as fs
-        from fluoroscope.drawing.scaling import levels
+        from fluoroscope.drawing.levels import levels
 
         rows: list[Result] = []
         for name in ("lab", "vgg"):

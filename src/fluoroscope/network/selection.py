@@ -39,7 +39,7 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
           (``"Conv2D"``);
         - a number or range in the layer table, counted from 0 as ``model.layers`` is: ``3``, ``"1:18"``,
           ``slice(1, 18)``;
-        - any of these behind ``!``: not these;
+        - any of these behind ``!``: not these (a pattern or kind that excludes nothing is no error);
         - any of these before ``:pre``: the value before the fused activation, of the layers that have one.
 
     Raises
@@ -58,7 +58,7 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
     terms = list(_terms(wanted))
     for term in terms:
         if isinstance(term, str) and term.startswith("!"):
-            excluded.update(_resolve(layers, term[1:]))
+            excluded.update(_excluded(layers, term[1:]))
         else:
             chosen.update(_resolve(layers, term))
     if terms and all(isinstance(term, str) and term.startswith("!") for term in terms):
@@ -124,6 +124,16 @@ def _resolve(layers: Sequence[Layer], term: str | int | slice) -> list[str]:
         raise LayerNotFound(f"No layer is called {term!r}, and it is no kind or pattern of one.{hint}")
     usable = {layer.name for layer in layers if showable(layer)}
     return [name for name in found if name in usable] or found
+
+
+def _excluded(layers: Sequence[Layer], term: str) -> list[str]:
+    """As `_resolve`; a pattern or kind may mean nothing here, a name must mean something."""
+    try:
+        return _resolve(layers, term)
+    except LayerNotFound:
+        if term in _FAMILIES or any(sign in term for sign in "*?["):
+            return []
+        raise
 
 
 def _numbered(layers: Sequence[Layer], number: int) -> Layer:
