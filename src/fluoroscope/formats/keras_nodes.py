@@ -29,7 +29,7 @@ class Node:
     tensors
         What it takes, arguments before keyword arguments.
     training
-        It is called with ``training=True``: in training's way also at inference.
+        It is called with ``training=True``: in training's way also at inference. Never so in Keras 3.
     constants
         It takes numbers besides tensors.
     """
@@ -54,7 +54,8 @@ def parse(node: Any, *, names: Collection[str]) -> Node:
         positional = list(_walk_keras_3(call["args"]))
         found = (*positional, *_walk_keras_3(list(kwargs.values())))
         tensors = tuple(entry for entry in found if entry is not None)
-        training, constants = kwargs.get("training") is True, None in positional
+        # Keras 3 writes the default of each layer's argument and, at inference, calls all with False.
+        training, constants = False, None in positional
     else:
         kwargs = {}
         tensors = tuple(_walk_keras_2(node, names, kwargs))
