@@ -67,6 +67,7 @@ class Paper:
         canvas.setViewerPreference("DisplayDocTitle", "true")
         self._canvas = canvas
         self._images: dict[int, tuple[str, EncodedImage]] = {}
+        self._entries = 0
         self.page = 1
 
     # Text
@@ -192,7 +193,11 @@ class Paper:
 
     def outline(self, key: str, title: str, level: int = 0) -> None:
         """Add an entry to the document's outline, `level` deep, at most one deeper than the last."""
-        self._canvas.addOutlineEntry(typography.speakable(title), key, level, closed=level > 0)
+        # reportlab has one title for a place, but a group and its first member lead to the same one.
+        entry = f"outline entry {self._entries}"
+        self._canvas._destinations[entry] = self._canvas._bookmarkReference(key)
+        self._canvas.addOutlineEntry(typography.speakable(title), entry, level, closed=level > 0)
+        self._entries += 1
 
     def link(self, key: str, x: float, y: float, width: float, height: float) -> None:
         """Make a rectangle lead to a bookmark, which may come later."""
@@ -204,7 +209,7 @@ class Paper:
         document = self._canvas._doc
         stream = pdfdoc.PDFStream(content=data, filters=[pdfdoc.PDFZCompress])
         stream.dictionary["Type"] = pdfdoc.PDFName("EmbeddedFile")
-        stream.dictionary["Subtype"] = pdfdoc.PDFName(media_type)
+        stream.dictionary["Subtype"] = "/" + media_type.replace("/", "#2F")
         file = _dictionary(
             Type=pdfdoc.PDFName("Filespec"),
             F=pdfdoc.PDFString(name),
