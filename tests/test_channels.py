@@ -55,7 +55,9 @@ def test_numbers_are_those_of_numpy_in_float64(maps):
     check(maps)
 
 
-@pytest.mark.parametrize("shape", [(5, 1, 1), (3, 7, 9), (40, 64, 64), (3, 90, 91), (2, 600, 500)])
+@pytest.mark.parametrize(
+    "shape", [(5, 1, 1), (3, 7, 9), (40, 64, 64), (3, 90, 91), (2, 600, 500), (2, 1, 70_001)]
+)
 def test_every_way_of_summing(shape):
     maps = np.random.default_rng(1).gamma(0.5, 3, shape).astype(np.float32)
     check(np.maximum(maps - 1, 0))

@@ -19,9 +19,9 @@ from fluoroscope.statistics.pooled import PooledStatistics, value_histogram
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-_LONGEST_DOT = 4096
-"""Longer dot products are taken row by row: a float32 sum stays exact to 1e-7, and BLAS, which divides long
-ones among threads of its own, stays out of the way of ours."""
+_LONGEST_DOT = 2048
+"""Length of the dot products that squares are summed by: a float32 sum of so few stays exact to 1e-7, and
+BLAS, which divides long ones among threads of its own, stays out of the way of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,7 +155,7 @@ def channel_statistics(maps: NDArray[np.float32]) -> ChannelStatistics:
             np.add.reduce(values, axis=1, dtype=np.float64, out=total[part])
             np.divide(total[part], positions, out=pivot[part], casting="same_kind")
             np.subtract(values, pivot[part, None], out=scratch)
-            square[part] = _sum_of_squares(scratch, width)
+            square[part] = _sum_of_squares(scratch)
         square /= positions
         mean = total / positions
         # Moved from the pivot to the mean. The two are so near that this takes away half at most.
@@ -188,12 +188,12 @@ def channel_statistics(maps: NDArray[np.float32]) -> ChannelStatistics:
     )
 
 
-def _sum_of_squares(rows: NDArray[np.float32], width: int) -> NDArray[np.float64]:
-    """Of each row, whose length is a multiple of `width`."""
-    if rows.shape[1] <= _LONGEST_DOT:
-        return np.vecdot(rows, rows).astype(np.float64)
-    parts = rows.reshape(len(rows), -1, width)
-    return np.vecdot(parts, parts).sum(axis=1, dtype=np.float64)
+def _sum_of_squares(rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each row, its parts in float32, together in float64."""
+    parts = rows.shape[1] // _LONGEST_DOT
+    most = rows[:, : parts * _LONGEST_DOT].reshape(len(rows), parts, _LONGEST_DOT)
+    rest = rows[:, parts * _LONGEST_DOT :]
+    return np.vecdot(most, most).sum(axis=1, dtype=np.float64) + np.vecdot(rest, rest)
 
 
 def _moments(values: NDArray[np.float32]) -> tuple[float, float]:
