@@ -29,6 +29,7 @@ _MESSAGE_SIZE = 8
 
 _ATTRIBUTE_STEPS = 10
 _HEAP_HEADER_SIZE = _HEAP_OBJECT_SIZE = 16
+_HEAP_SIZE_PLACE = 8
 
 _LINK_TYPE_PRESENT = 8
 _HARD_LINK, _SOFT_LINK, _EXTERNAL_LINK = 0, 1, 64
@@ -147,12 +148,7 @@ class ObjectHeader(DataObjects):
         return BTreeV1RawDataChunks(self._metadata, self._chunk_address, self._chunk_dims)
 
     def _iter_links_btree_v1(self, btree_address: int, heap_address: int) -> Generator[tuple[str, int | str]]:
-        names = np.frombuffer(Heap(self._metadata, heap_address).data, np.uint8)
-        ends = np.flatnonzero(names == 0)
-        longest = int(np.diff(ends, prepend=-1).max(initial=1)) - 1
-        # The limit is of characters, at most 4 bytes each.
-        if longest > 4 * self._metadata.limits.name:
-            raise DamagedFile(f"An HDF5 group holds a name of {longest} bytes.")
+        self._check_names(heap_address)
         return super()._iter_links_btree_v1(btree_address, heap_address)
 
     def _decode_link_msg(self, data: bytes, offset: int) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -188,6 +184,19 @@ class ObjectHeader(DataObjects):
         # An array of strings can name one object a million times: each copy counts.
         self._metadata.spend(size=len(data))
         return size, data
+
+    def _check_names(self, heap_address: int) -> None:
+        """A name ends where the next zero byte is; without this it may be as long as the file."""
+        # The limit is of characters of up to 4 bytes. Nearly every heap is shorter than that as a whole.
+        longest_allowed = 4 * self._metadata.limits.name
+        self._metadata.seek(heap_address + _HEAP_SIZE_PLACE)
+        (size,) = struct.unpack("<Q", self._metadata.read(8))
+        if size <= longest_allowed:
+            return
+        names = np.frombuffer(Heap(self._metadata, heap_address).data, np.uint8)
+        longest = int(np.diff(np.flatnonzero(names == 0), prepend=-1).max(initial=1)) - 1
+        if longest > longest_allowed:
+            raise DamagedFile(f"An HDF5 group holds a name of {longest} bytes.")
 
     def _charge(self, buffer: bytes) -> None:
         """Count a block copied out of a fractal heap; the header itself was counted when it was read."""

@@ -111,13 +111,13 @@ class _Reader:
         """
         config = entry["config"]
         body: JsonObject = {"layers": config} if isinstance(config, list) else cast(JsonObject, config)
-        class_name = entry.get("class_name") or ("Functional" if "input_layers" in body else "Sequential")
+        sequential = "input_layers" not in body
+        class_name = str(entry.get("class_name") or ("Sequential" if sequential else "Functional"))
         if class_name not in _MODELS or not keras_layers.is_keras(entry):
-            self.custom.append(str(class_name)[: self._limits.name])
+            self.custom.append(class_name[: self._limits.name])
         given = entry.get("name") or body.get("name")
         own = given if isinstance(given, str) else None
         wiring = _Wiring()
-        sequential = "input_layers" not in body
         if sequential:
             arity, outputs = self._sequential(body, wiring, needs_input=needs_input)
         else:
@@ -125,7 +125,7 @@ class _Reader:
         shared = entry.get("shared_object_id")
         return ModelNode(
             name=own or name,
-            class_name=str(class_name),
+            class_name=class_name,
             sequential=sequential,
             layers=tuple(wiring.layers),
             calls=tuple(tuple(calls) for calls in wiring.calls),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from fluoroscope.errors import DamagedFile
-from fluoroscope.formats.keras_json import JsonObject, plain
+from fluoroscope.formats.keras_json import JsonObject, plain, plain_object
 
 
 def is_model(entry: Mapping[str, Any]) -> bool:
@@ -99,15 +99,14 @@ def input_shape(entry: JsonObject, model: JsonObject) -> list[Any]:
     DamagedFile
         Neither tells it.
     """
-    own = cast(JsonObject, plain(options(entry)))
-    built = entry.get("build_config")
+    own = plain_object(entry.get("config"))
     candidates = [
         own.get("batch_input_shape"),
         own.get("batch_shape"),
         _with_batch(own.get("input_shape")),
         _dimensions(entry["class_name"], own),
         plain(model.get("build_input_shape")),
-        cast(JsonObject, built).get("input_shape") if isinstance(built, dict) else None,
+        plain_object(entry.get("build_config")).get("input_shape"),
     ]
     for shape in candidates:
         if isinstance(shape, list) and shape:

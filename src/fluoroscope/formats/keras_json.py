@@ -71,6 +71,12 @@ def plain(value: Any) -> Any:
     return {name: plain(entry) for name, entry in wrapped.items()}
 
 
+def plain_object(value: Any) -> JsonObject:
+    """`plain` of an object, which is an object again; empty for anything else."""
+    unwrapped = plain(value)
+    return cast(JsonObject, unwrapped) if isinstance(unwrapped, dict) else {}
+
+
 def _items(wrapped: JsonObject) -> Any:
     return wrapped.get("items", wrapped.get("config"))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from fluoroscope.formats import keras_1, keras_activations, keras_lambda
-from fluoroscope.formats.keras_json import JsonObject, plain
+from fluoroscope.formats.keras_json import JsonObject, plain_object
 from fluoroscope.formats.keras_tree import LayerNode
 
 _KERAS = re.compile(r"(keras|tf_keras|keras_core|tensorflow(_core)?(\.python)?\.keras)(\..*)?")
@@ -74,8 +74,7 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
         With a `problem` when the layer is, or holds, a program, or something that only its author has.
     """
     spelled = str(entry.get("class_name"))
-    raw = entry.get("config")
-    given = cast(JsonObject, plain(raw)) if isinstance(raw, dict) else {}
+    given = plain_object(entry.get("config"))
     kind, problem = _kind(entry, given, major)
     fields = given
     if major == 1:
