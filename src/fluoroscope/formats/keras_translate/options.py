@@ -84,7 +84,7 @@ class Options:
         return tuple(self.whole(name, entry, least) for entry in value)
 
     def axes(self, name: str, rank: int, *, default: int | None = None) -> tuple[int, ...]:
-        """Axes, counted with the batch as 0 or from the end, as places in a shape of `rank`; in the file's order."""
+        """Axes, counted with the batch as 0 or from the end, as places in a shape of `rank`, as listed."""
         value = self.raw(name, default)
         places: dict[int, None] = {}
         for entry in value if isinstance(value, (list, tuple)) else [value]:

@@ -29,7 +29,7 @@ def _wish(call: LayerCall, asked: DataFormat | None) -> DataFormat | None:
     config = call.layer.config
     if call.layer.kind == "Permute":
         dims = config.get("dims")
-        if asked is None or not isinstance(dims, (list, tuple)) or not dims:
+        if asked is None or not isinstance(dims, (list, tuple)) or len(dims) < 3:
             return None
         source = dims[0 if asked == "channels_first" else -1]
         return "channels_first" if source == 1 else "channels_last" if source == len(dims) else None

@@ -161,7 +161,7 @@ TABLE: Mapping[str, LayerType] = {
             "RandomBrightness RandomColorDegeneration RandomColorJitter RandomContrast "
             "RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight "
             "RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation "
-            "RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom AugMix CutMix Equalization "
+            "RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom AugMix CutMix "
             "MixUp RandAugment Solarization",
         )
     ),
