@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +11,7 @@ from fluoroscope.cli.options import OUTPUT, DebugOption, ForceOption, JsonOption
 from fluoroscope.cli.outcome import Outcome
 from fluoroscope.cli.pictures import find_pictures
 from fluoroscope.cli.progress import Progress
-from fluoroscope.cli.terminal import painted, show_json
+from fluoroscope.cli.terminal import painted, show_json, wrapped
 from fluoroscope.output.typography import counted, numbers_in_runs, percent
 
 if TYPE_CHECKING:
@@ -66,7 +64,7 @@ def demo(
     edges = edge_detectors(capture(network, picture, layers=first), first)
     print(outcome.words(), "", painted("What to look at", "bold"), sep="\n")
     print("\n".join(_tour(outcome, first, edges)))
-    print("", _wrapped(_HONESTY), f"Credits and licences: {bundled.credits_path()}", sep="\n")
+    print("", wrapped(_HONESTY), f"Credits and licences: {bundled.credits_path()}", sep="\n")
 
 
 def edge_detectors(acts: Activations, layer: str) -> tuple[int, ...]:
@@ -95,12 +93,13 @@ def _tour(outcome: Outcome, first: str, edges: tuple[int, ...]) -> list[str]:
     maps = [layer for layer in outcome.layers if len(layer.shape) == 3]
     channels = next(layer.channels for layer in maps if layer.name == first)
     lines = [
-        _wrapped(
+        wrapped(
             f"1. {first}: {len(edges)} of {channels} channels see edges ({numbers_in_runs(edges, 8)}): their "
             "maps follow where the picture changes, not how bright it is. The others keep its bright parts, "
-            "such as bones, or its dark ones, such as lungs."
+            "such as bones, or its dark ones, such as lungs.",
+            indent=3,
         ),
-        _wrapped("2. Sparsity by depth, the share of activations that are zero:"),
+        wrapped("2. Sparsity by depth, the share of activations that are zero:", indent=3),
     ]
     wide = max(len(layer.name) for layer in maps)
     for layer in maps:
@@ -110,16 +109,11 @@ def _tour(outcome: Outcome, first: str, edges: tuple[int, ...]) -> list[str]:
     where = "; ".join(f"{layer.name} {numbers_in_runs(layer.flat, 6)}" for layer in flat)
     total = sum(len(layer.flat) for layer in flat)
     lines.append(
-        _wrapped(
+        wrapped(
             f"3. {counted(total, 'flat channel')} ({where}): they find nothing in this picture."
             if total
-            else "3. No flat channel: each finds something in this picture."
+            else "3. No flat channel: each finds something in this picture.",
+            indent=3,
         )
     )
     return lines
-
-
-def _wrapped(text: str) -> str:
-    """In lines that fit the terminal, those of an entry below its first word."""
-    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    return textwrap.fill(text, width, subsequent_indent="   " if text[1:2] == "." else "")

@@ -94,6 +94,7 @@ class Job:
 
         start = time.perf_counter()
         prepared = self.options.prepare(network, path)
+        progress.running()
         groups = Groups(network, prepared, names, memory=self.budget.memory)
         # A single group is run once, however often it is looked at.
         watched = Watched(list(groups) if len(groups) == 1 else groups)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope.cli.terminal import painted
+from fluoroscope.cli.terminal import painted, wrapped
 from fluoroscope.output.typography import counted, number, numbers_in_runs, percent, speakable
 
 if TYPE_CHECKING:
@@ -129,8 +129,12 @@ class Outcome:
         """For people, in a few lines: what was written, what the network says, what is odd."""
         channels = sum(layer.channels for layer in self.layers)
         made = f"{counted(len(self.layers), 'layer')}, {counted(channels, 'channel')}, {self.seconds:.2f} s"
-        lines = [f"{painted('✓', 'green')} {painted(speakable(self.output), 'bold')}  {painted(made, 'dim')}"]
-        lines += [f"  {_top(prediction)}" for prediction in self.predictions]
+        # Wrapped without its colours, which take no room.
+        first, *rest = wrapped(f"✓ {speakable(self.output)}  {made}", indent=2).split("\n")
+        mark, name, numbers = first.partition(speakable(self.output))
+        lines = [painted(mark, "green") + painted(name, "bold") + painted(numbers, "dim")]
+        lines += [painted(line, "dim") for line in rest]
+        lines += [wrapped(f"  {_top(prediction)}", indent=4) for prediction in self.predictions]
         lines += self._oddities("flat", "flat channel")
         lines += self._oddities(
             "nonfinite", "channel with NaN or infinite values", "channels with NaN or infinite values"
@@ -148,7 +152,8 @@ class Outcome:
             f"{speakable(name, _NAME)} {numbers_in_runs(channels, 6)}" for name, channels in worst
         )
         rest = f"; {counted(len(found) - 3, 'more layer')}" if len(found) > 3 else ""
-        return [f"  {total:,} {one if total == 1 else many or one + 's'}: {places}{rest}"]
+        text = f"  {total:,} {one if total == 1 else many or one + 's'}: {places}{rest}"
+        return [wrapped(text, indent=4)]
 
 
 def network_remarks(network: Network) -> list[str]:
@@ -160,7 +165,7 @@ def network_remarks(network: Network) -> list[str]:
             f"{counted(len(broken), 'layer')} cannot be run, from {speakable(broken[0].name, _NAME)} on: "
             f"{speakable(broken[0].problem or '')}"
         )
-    return [f"{painted('note', 'yellow')}  {text}" for text in texts]
+    return [painted("note", "yellow") + wrapped(f"    {text}", indent=6)[4:] for text in texts]
 
 
 def _top(prediction: Prediction) -> str:

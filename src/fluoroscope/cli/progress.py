@@ -11,6 +11,7 @@ from fluoroscope.output.typography import speakable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
 
 PATIENCE = 0.5
 """Seconds before a bar is shown."""
@@ -35,7 +36,7 @@ class Progress:
         self._lock = threading.Lock()
         self._bars: RichProgress | None = None
         self._picture = (0, "")
-        self._layer = (0, 0, "opening")
+        self._layer = (0, 0, "opening the network")
         self._timer = threading.Timer(PATIENCE, self._start)
         self._timer.daemon = True
 
@@ -60,7 +61,12 @@ class Progress:
     def picture(self, done: int, name: str) -> None:
         """The picture called `name` begins; `done` pictures are done."""
         self._picture = (done, name)
-        self._layer = (0, 0, "reading")
+        self._layer = (0, 0, "reading the picture")
+        self._update()
+
+    def running(self) -> None:
+        """The picture is read, and goes through the network."""
+        self._layer = (0, 0, "running the network")
         self._update()
 
     def layer(self, done: int, count: int, name: str) -> None:
@@ -69,7 +75,7 @@ class Progress:
         self._update()
 
     def _start(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from fluoroscope.cli.terminal import console
 
@@ -78,18 +84,18 @@ class Progress:
                 return
             self._bars = Progress(
                 TextColumn("{task.fields[what]}", style="dim"),
-                BarColumn(),
-                MofNCompleteColumn(),
+                BarColumn(complete_style="cyan", finished_style="cyan", pulse_style="cyan"),
+                TextColumn("{task.fields[count]}", style="cyan", markup=False),
                 TimeElapsedColumn(),
-                TextColumn("{task.description}", markup=False),
+                TextColumn("{task.description}", style="dim", markup=False),
                 console=console(stderr=True),
                 transient=True,
                 # Lines printed meanwhile go above the bars, but never into another stream than their own.
                 redirect_stdout=sys.stdout.isatty(),
             )
             if self._pictures > 1:
-                self._bars.add_task("", total=self._pictures, what="pictures")
-            self._bars.add_task("", total=None, what="layers")
+                self._bars.add_task("", total=self._pictures, what="pictures", count="")
+            self._bars.add_task("", total=None, what="layers", count="")
             self._bars.start()
         self._update()
 
@@ -99,9 +105,14 @@ class Progress:
         with self._lock:
             if self._bars is None:
                 return
-            tasks = self._bars.task_ids
-            done, count, name = self._layer
-            self._bars.update(tasks[-1], completed=done, total=count or None, description=speakable(name, 40))
-            if self._pictures > 1:
-                finished, picture = self._picture
-                self._bars.update(tasks[0], completed=finished, description=speakable(picture, 40))
+            *picture, layer = self._bars.task_ids
+            self._advance(layer, *self._layer)
+            for task in picture:
+                self._advance(task, self._picture[0], self._pictures, self._picture[1])
+
+    def _advance(self, task: TaskID, done: int, total: int, name: str) -> None:
+        assert self._bars is not None
+        count = f"{done:,}/{total:,}" if total else ""
+        self._bars.update(
+            task, completed=done, total=total or None, count=count, description=speakable(name, 40)
+        )

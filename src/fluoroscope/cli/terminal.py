@@ -56,6 +56,17 @@ def painted(text: str, *styles: str) -> str:
     return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
 
+def wrapped(text: str, *, indent: int = 0) -> str:
+    """Text for `print` on stdout, in lines that fit where that is a terminal; all but the first indented."""
+    if not sys.stdout.isatty():
+        return text
+    import shutil
+    import textwrap
+
+    width = min(shutil.get_terminal_size().columns, 100)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
+
+
 def console(*, stderr: bool = False) -> Console:
     """A Rich console on the stream of the moment, which takes strings as they are."""
     from rich.console import Console
