@@ -267,12 +267,13 @@ def _read_onnx(data: bytes, name: str, budget: Budget) -> Opened:
 
 def _weight_notes(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
     """Weights that are NaN or infinite are shown, but not without a word."""
-    bad = [
-        name
-        for name, array in weights.items()
-        # The sum is a quick test; it may overflow where no single value has.
-        if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all()
-    ]
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = [
+            name
+            for name, array in weights.items()
+            # The sum is a quick test; it may overflow where no single value has.
+            if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all()
+        ]
     if not bad:
         return ()
     more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""

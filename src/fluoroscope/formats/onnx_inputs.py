@@ -82,7 +82,9 @@ def _layout(
             continue
         if node.op_type in CHANNELS_SECOND:
             kernel = weights.get(node.input[1]) if node.op_type == "Conv" else None
-            return 1, kernel.shape[1] * integer(node, "group", 1) if kernel is not None else None
+            if kernel is None or kernel.ndim != rank:
+                return 1, None
+            return 1, kernel.shape[1] * integer(node, "group", 1)
         if node.op_type == "Transpose":
             # Exporters turn a picture so that its channels come second, or, for a dense layer, last.
             order = integers(node, "perm") or []

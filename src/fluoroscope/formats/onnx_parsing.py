@@ -92,6 +92,9 @@ def _check_counts(graph: onnx.GraphProto) -> None:
         if count > most:
             raise BudgetExceeded(f"This ONNX model has {count:,} {what}; up to {most:,} are read.")
     for name in _names(graph):
+        # Protobuf hands over text that is not UTF-8 as bytes.
+        if not isinstance(name, str):
+            raise DamagedFile(f"A name in this ONNX model is not UTF-8: {bytes(name)[:_MOST_SHOWN]!r}.")
         if len(name) > _LONGEST_NAME:
             raise DamagedFile(
                 f"A name in this ONNX model has {len(name):,} characters ({_short(name)}); up to "
@@ -99,15 +102,17 @@ def _check_counts(graph: onnx.GraphProto) -> None:
             )
 
 
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
+def _names(graph: onnx.GraphProto) -> Iterator[str | bytes]:
     yield graph.name
     for value in (*graph.input, *graph.output, *graph.initializer):
         yield value.name
     for node in graph.node:
         yield node.name
         yield node.op_type
+        yield node.domain
         yield from node.input
         yield from node.output
+        yield from (attribute.name for attribute in node.attribute)
 
 
 def _check_dialect(model: onnx.ModelProto) -> int:
@@ -148,6 +153,11 @@ def _check_node(node: onnx.NodeProto) -> None:
             "Export the network without loops and branches."
         )
     for attribute in node.attribute:
+        # onnxruntime would print what it cannot decode, and start anew.
+        if not all(word.isascii() for word in (attribute.s, *attribute.strings)):
+            raise DamagedFile(
+                f"Node {title(node)} has the setting {attribute.name} {attribute.s[:_MOST_SHOWN]!r}."
+            )
         if any(
             tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
             for tensor in (attribute.t, *attribute.tensors)
@@ -183,7 +193,8 @@ def _check_schemas(nodes: Sequence[onnx.NodeProto], opset: int) -> None:
         node.domain = ""
         try:
             checker.check_node(node, context)
-        except checker.ValidationError as error:
+        except (checker.ValidationError, UnicodeDecodeError) as error:
+            # Its message quotes what it found, which may be no text.
             line = (str(error).strip().splitlines() or ["it is not valid"])[0]
             raise DamagedFile(f"Node {title(node)} is no valid ONNX: {line[:300]}") from error
 

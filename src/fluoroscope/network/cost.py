@@ -72,10 +72,13 @@ _Types = Mapping[str, TensorType]
 
 
 def _scratch(node: onnx.NodeProto, types: _Types) -> int:
-    """Bytes that onnxruntime unfolds a convolution into, where it does."""
+    """Bytes that onnxruntime takes beside what it makes: unfolded pictures, padded channels."""
     if node.op_type == "ConvTranspose" and _know(node, types, 2):
         image, kernel = types[node.input[0]], types[node.input[1]]
         return 4 * prod(_sizes(kernel)[1:]) * prod(_sizes(image)[2:])
+    if node.op_type == "LRN" and _know(node, types, 1):
+        sizes = _sizes(types[node.input[0]])
+        return 4 * (sizes[1] + integer(node, "size", 1)) * prod(sizes[2:])
     if node.op_type in ("ConvInteger", "QLinearConv") and node.output[0] in types:
         kernel = types.get(node.input[1 if node.op_type == "ConvInteger" else 3])
         return prod(_sizes(kernel)[1:]) * prod(_sizes(types[node.output[0]])[2:]) if kernel else 0

@@ -106,6 +106,8 @@ def slice_bounds(node: onnx.NodeProto, arrays: Sequence[_Array | None], rank: in
         return None
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        return None
     bounds: dict[int, slice] = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         bounds[axis % rank] = slice(start, end, step)

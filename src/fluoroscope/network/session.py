@@ -27,6 +27,7 @@ _LENT_FROM = 1024
 it can read shapes, axes and the like while it prepares itself."""
 
 Arrays = Mapping[str, NDArray[Any]]
+_Shapes = tuple[tuple[int, ...], ...]
 
 
 class Session:
@@ -59,7 +60,8 @@ class Session:
         fed = {entry.tensor for entry in graph.inputs}
         self._outputs = [name for name in tensors if name not in fed]
         self._passed = [name for name in tensors if name in fed]
-        self._allowed: set[tuple[tuple[int, ...], ...]] = set()
+        # Shapes of the inputs that a run was allowed for -> shapes of what it must make.
+        self._allowed: dict[_Shapes, _Shapes] = {}
         self._started: onnxruntime.InferenceSession | None = None
 
     def run(self, feeds: Arrays, count: int) -> dict[str, NDArray[Any]]:
@@ -79,18 +81,26 @@ class Session:
         """
         shapes = tuple(feeds[entry.tensor].shape for entry in self._inputs)
         if shapes not in self._allowed:
-            self._allow(shapes, count)
-            self._allowed.add(shapes)
+            self._allowed[shapes] = self._allow(shapes, count)
         results: dict[str, NDArray[Any]] = {name: feeds[name].copy() for name in self._passed}
         if self._outputs:
             feeds = {entry.tensor: feeds[entry.tensor] for entry in self._inputs}
             fits = self._batch is None or self._batch == count
             arrays = self._run(feeds) if fits else self._run_in_fixed_batches(feeds, count, self._batch or 1)
+            for name, array, shape in zip(self._outputs, arrays, self._allowed[shapes], strict=True):
+                if array.shape[1:] != shape[1:]:
+                    raise NetworkError(
+                        f"{self._graph.name!r} contradicts itself: tensor {name!r} is of shape "
+                        f"{array.shape}; by its operators' definitions it would be {shape}."
+                    )
             results.update(zip(self._outputs, arrays, strict=True))
         return results
 
-    def _allow(self, shapes: Sequence[tuple[int, ...]], count: int) -> None:
-        """Hold what a run with inputs of these shapes would cost against the budget."""
+    def _allow(self, shapes: _Shapes, count: int) -> _Shapes:
+        """Hold what a run with inputs of these shapes would cost against the budget.
+
+        Returns the shapes that the outputs will have, for one batch.
+        """
         batch = self._batch or count
         inputs = {
             entry.tensor: TensorType(np.dtype(entry.dtype), (batch, *shape[1:]))
@@ -118,6 +128,7 @@ class Session:
             expected.memory, f"For {pictures}, node {expected.worst}, with all that is needed by then,"
         )
         self._budget.allow_work(expected.work * rounds, f"Running {self._graph.name!r} for {pictures}")
+        return tuple(tuple(size or 0 for size in traced.types[name].shape) for name in self._outputs)
 
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
         if self._started is None:

@@ -44,6 +44,10 @@ _SIZES: Mapping[str, tuple[int, ...]] = {
 """Operators that take sizes, or factors of sizes, as values -> which of their inputs."""
 
 
+_SHAPE_KEPT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+"""Operators that ONNX's inference knows nothing of, because it has them as functions of other operators."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """Element type and shape of a tensor, batch included; None for a size that is not known."""
@@ -131,8 +135,9 @@ class _Walk:
         *,
         forgiving: bool,
     ) -> None:
-        from onnx import helper, numpy_helper, shape_inference
+        from onnx import checker, helper, numpy_helper, shape_inference
 
+        self._invalid = checker.ValidationError
         self._proto_of_array = numpy_helper.from_array
         self._inference = shape_inference
         self._opset = opset
@@ -184,18 +189,21 @@ class _Walk:
             if name in self.values and (node.op_type in _SIZES or self.values[name].dtype.kind in "iu")
         }
         try:
-            return self._inference.infer_node_outputs(
+            made = self._inference.infer_node_outputs(
                 schema,
                 node,
                 {name: self._proto_of(name) for name in reads(node)},
                 constants,
                 opset_imports=self._imports,
             )
-        except (self._inference.InferenceError, RuntimeError, ValueError) as error:
-            # RuntimeError and ValueError are what its C++ throws beside its own error.
+        except (self._inference.InferenceError, self._invalid, RuntimeError, ValueError) as error:
+            # RuntimeError and ValueError are what its C++ throws beside its own errors.
             raise DamagedFile(
                 f"Node {title(node)} cannot take {self._taken(node)}: {_plain(error)}"
             ) from error
+        if not made and node.op_type in _SHAPE_KEPT:
+            return {node.output[0]: self._proto_of(node.input[0])}
+        return made
 
     def _proto_of(self, name: str) -> onnx.TypeProto:
         proto = self._protos.get(name)
