@@ -86,7 +86,8 @@ class Hdf5File:
         self._metadata = Metadata(self._data, limits)
         self._headers: dict[int, ObjectHeader] = {}
         self._links: dict[int, Mapping[str, int]] = {}
-        self._taken = 0
+        self._taken: set[str] = set()
+        self._total = 0
         with _parsing("the file's start"):
             self._root = SuperBlock(self._metadata, 0).offset_to_dataobjects
 
@@ -147,8 +148,10 @@ class Hdf5File:
         """
         if dataset.dtype == _NO_NUMBERS:
             raise WeightMismatch(f"{dataset.path[:80]!r} holds no numbers.")
-        self._taken += dataset.size
-        Budget(memory=self._limits.weights).allow(self._taken, f"The weights up to {dataset.path[:80]!r}")
+        if dataset.path not in self._taken:
+            self._taken.add(dataset.path)
+            self._total += dataset.size * (2 if dataset.bfloat16 else 1)
+        Budget(memory=self._limits.weights).allow(self._total, f"The weights up to {dataset.path[:80]!r}")
         with _parsing(f"dataset {dataset.path[:80]!r}"):
             array = self._values(dataset)
         if dataset.bfloat16:
@@ -192,10 +195,8 @@ class Hdf5File:
     def _dataset(self, path: str, header: ObjectHeader) -> Dataset:
         with _parsing(f"dataset {path[:80]!r}"):
             if header.find_msg_type(_EXTERNAL_FILES):
-                raise RefusedFile(
-                    f"The values of {path[:80]!r} are said to be in another file, which is not opened."
-                )
-            if header.get_id_storage_params()[1] == _VIRTUAL:
+                raise RefusedFile(f"The values of {path[:80]!r} are in another file, which is not opened.")
+            if header.storage()[0] == _VIRTUAL:
                 raise RefusedFile(f"{path[:80]!r} is put together from other files, which are not opened.")
             dtype, bfloat16 = _number_type(header)
             return Dataset(path=path, header=header, shape=header.shape or (), dtype=dtype, bfloat16=bfloat16)

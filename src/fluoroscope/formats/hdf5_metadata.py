@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from pyfive.btree import BTreeV1RawDataChunks
+from pyfive.core import UNDEFINED_ADDRESS
 from pyfive.dataobjects import DataObjects
 from pyfive.misc_low_level import Heap
 
@@ -145,6 +146,8 @@ class ObjectHeader(DataObjects):
     def chunk_index(self) -> BTreeV1RawDataChunks:
         """Where the chunks of a chunked dataset lie."""
         self._get_chunk_params()
+        if self._chunk_address == UNDEFINED_ADDRESS:
+            raise DamagedFile(f"An HDF5 dataset of shape {self.shape} was declared but never written.")
         return BTreeV1RawDataChunks(self._metadata, self._chunk_address, self._chunk_dims)
 
     def _iter_links_btree_v1(self, btree_address: int, heap_address: int) -> Generator[tuple[str, int | str]]:

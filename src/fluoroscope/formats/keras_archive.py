@@ -79,7 +79,7 @@ def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
         )
     # An optimizer keeps up to two numbers for each weight.
     file = Hdf5File(archive.read(_WEIGHTS, limit=4 * limit), limits)
-    weights = _Weights(file, major).of(root)
+    weights = _all_weights(file, root, major)
     unfolded = unfold(root, weights, limits=limits)
     if any(name in file for name in _OPTIMIZERS):
         notes = (*notes, "the optimizer's state in the file is not read")
@@ -104,12 +104,38 @@ def _json(archive: keras_zip.Archive, name: str, limits: Limits) -> JsonObject:
     return parse(text, what=f"Its member {name!r}", limits=limits)
 
 
-class _Weights:
-    """The arrays of the model's layers, each of which has to be used."""
+def _all_weights(file: Hdf5File, root: ModelNode, major: int) -> dict[TreePath, dict[str, Array]]:
+    """For each layer, its weights by name.
 
-    def __init__(self, file: Hdf5File, major: int) -> None:
+    Where one object is in two models, Keras 3 counts it in both, TF-Keras only in the first; but two objects
+    may be alike. So for TF-Keras the one is tried, then the other.
+    """
+    try:
+        return _Weights(file, major, skip_twins=False).of(root)
+    except WeightMismatch:
+        if major >= 3:
+            raise
+        try:
+            return _Weights(file, major, skip_twins=True).of(root)
+        except WeightMismatch:
+            # What the first way found wrong is the better message.
+            pass
+        raise
+
+
+class _Weights:
+    """The arrays of the model's layers, each of which has to be used.
+
+    Parameters
+    ----------
+    skip_twins
+        A layer like one met before is that one, and has no number.
+    """
+
+    def __init__(self, file: Hdf5File, major: int, *, skip_twins: bool) -> None:
         self._file = file
         self._major = major
+        self._skip_twins = skip_twins
         # Up to Keras 2.14 the layers are found under another attribute of the model, which lists those with
         # weights twice: each takes two numbers, and is stored under the first.
         self._twice = _LAYERS not in file and _LAYERS_TWICE in file
@@ -123,7 +149,7 @@ class _Weights:
                 inner = f"{self._container}/{path}".removeprefix(f"{group}/")
                 self._groups_below.setdefault(group, {})[inner] = dataset
         self._weights: dict[TreePath, dict[str, Array]] = {}
-        self._shared: dict[int, TreePath] = {}
+        self._first: dict[tuple[str, str], tuple[TreePath, LayerNode | ModelNode]] = {}
 
     def of(self, root: ModelNode) -> dict[TreePath, dict[str, Array]]:
         """For each layer, its weights by name.
@@ -145,16 +171,13 @@ class _Weights:
     def _model(self, model: ModelNode, path: TreePath, label: str, prefix: str) -> None:
         for place, node, group in self._groups(model, prefix):
             here, name = (*path, place), f"{label}/{node.name}".lstrip("/")
-            twin = self._shared.get(node.shared_id) if node.shared_id is not None else None
-            if twin is not None and not self._below(group):
-                # An object in two places is stored where it was met first.
+            twin, _ = self._first.setdefault((node.class_name, node.name), (here, node))
+            if twin != here and self._seen(node) and not self._below(group):
+                # One object in two models is stored where it was met first.
                 for other, weights in list(self._weights.items()):
                     if other[: len(twin)] == twin:
                         self._weights[(*here, *other[len(twin) :])] = weights
-                continue
-            if node.shared_id is not None:
-                self._shared.setdefault(node.shared_id, here)
-            if isinstance(node, ModelNode):
+            elif isinstance(node, ModelNode):
                 self._model(node, here, name, f"{group}/")
             else:
                 self._weights[here] = self._layer(node, name, group)
@@ -171,11 +194,19 @@ class _Weights:
             if isinstance(node, LayerNode) and node.kind == "InputLayer" and model.sequential and place == 0:
                 # It is not among the layers of a Sequential.
                 continue
+            if self._skip_twins and self._seen(node):
+                yield place, node, ""
+                continue
             name = _snake_case(node.class_name.rpartition(">")[2], self._major)
             group = f"{prefix}{self._container}/{numbered(name)}"
             if self._twice and self._below(group):
                 numbered(name)
             yield place, node, group
+
+    def _seen(self, node: LayerNode | ModelNode) -> bool:
+        """Whether a node like this was met before."""
+        first = self._first.get((node.class_name, node.name))
+        return first is not None and first[1] == node
 
     def _layer(self, layer: LayerNode, label: str, group: str) -> dict[str, Array]:
         # Since Keras 3.4 a group tells its layer's name.

@@ -122,7 +122,6 @@ class _Reader:
             arity, outputs = self._sequential(body, wiring, needs_input=needs_input)
         else:
             arity, outputs = self._functional(body, wiring)
-        shared = entry.get("shared_object_id")
         return ModelNode(
             name=own or name,
             class_name=class_name,
@@ -133,7 +132,6 @@ class _Reader:
             outputs=outputs,
             named=own is not None,
             trainable=body.get("trainable") is not False,
-            shared_id=shared if isinstance(shared, int) else None,
         )
 
     def _layer(self, entry: JsonObject, name: str, *, needs_input: bool = False) -> LayerNode | ModelNode:

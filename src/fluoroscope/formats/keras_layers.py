@@ -85,7 +85,6 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
         mentions = f" (it mentions {clues})" if clues else ""
         problem = f"holds marshalled Python bytecode, which is never run{mentions}"
     fields, misfit = _fields(kind, fields, major=major, data_format=data_format)
-    shared = entry.get("shared_object_id")
     return LayerNode(
         name=name,
         kind=kind,
@@ -93,7 +92,6 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
         config=fields,
         trainable=given.get("trainable") is not False,
         problem=problem or misfit,
-        shared_id=shared if isinstance(shared, int) else None,
     )
 
 

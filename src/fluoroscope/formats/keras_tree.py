@@ -47,8 +47,6 @@ class LayerNode:
         As the file spells it.
     trainable
         Its own flag; a frozen model around it is not counted in.
-    shared_id
-        Number by which newer files tell that two descriptions are of one object.
     """
 
     name: str
@@ -57,7 +55,6 @@ class LayerNode:
     config: Mapping[str, Any]
     trainable: bool = True
     problem: str | None = None
-    shared_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +84,6 @@ class ModelNode:
     outputs: tuple[TensorRef, ...]
     named: bool = True
     trainable: bool = True
-    shared_id: int | None = None
 
     def leaves(self) -> Iterator[LayerNode]:
         """All layers, those of nested models in their place."""

@@ -51,7 +51,7 @@ class Limits:
     calls: int = 50_000
     name: int = 1_024
     metadata: int = 64 * MIB
-    steps: int = 2_000_000
+    steps: int = 1_000_000
     directory: int = MIB
     members: int = 1_000
     expansion: int = 100
