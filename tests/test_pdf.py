@@ -261,6 +261,13 @@ def test_every_layer_has_its_heading_legend_and_numbers(target):
     assert {"0", "16"} <= set(text.split())
 
 
+@pytest.mark.parametrize("channels", [300, 1100])
+def test_rows_are_numbered_on_all_strips_and_pages(target, channels):
+    reader, _ = read(report(stack(1, 3, 3, channels)), target)
+    words = {word for text in page_texts(reader)[1:] for word in text.split()}
+    assert {str(first) for first in range(0, channels, 16)} <= words
+
+
 def test_limits_that_are_shared_are_given_in_activation_units(target):
     values = np.linspace(-3, 5, 75, dtype=np.float32).reshape(5, 5, 3)
     style = Style(scaling=Scaling("minmax", scope="layer"))

@@ -160,7 +160,7 @@ def test_layers_stop_being_drawn_once_their_sheets_alone_are_too_large(target):
 
 
 def test_a_poster_is_never_in_memory_as_a_whole(target):
-    given = report(stack(40, 64, 64, 32))
+    given = report(stack(1, 64, 64, 2000))
     given = replace(given, layers=list(given.layers))
     tracemalloc.start()
     try:
@@ -169,7 +169,7 @@ def test_a_poster_is_never_in_memory_as_a_whole(target):
     finally:
         tracemalloc.stop()
     with Image.open(target) as image:
-        assert peak < 0.5 * 3 * image.width * image.height
+        assert peak < 0.6 * 3 * image.width * image.height
 
 
 def test_what_was_done_is_in_the_file(target):
@@ -209,7 +209,7 @@ def test_odd_reports_are_written(target, layers):
 def test_outputs_that_are_no_numbers_are_written(target):
     outputs = {"out": np.array([np.nan, np.inf, -np.inf], np.float32)}
     read(
-        report(stack(1, 8, 8, 5) + [(layer("out", (3,), "Dense", None), outputs["out"])], outputs=outputs),
+        report([*stack(1, 8, 8, 5), (layer("out", (3,), "Dense", None), outputs["out"])], outputs=outputs),
         target,
     )
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluoroscope.drawing.geometry import SheetGeometry
@@ -48,6 +48,7 @@ def test_every_map_is_shown_once_in_order_and_whole(geometry):
 
 
 @CALM
+@example(SheetGeometry.fit((2048, 7, 7)))
 @given(geometries())
 def test_pieces_stay_in_the_room_and_apart(geometry):
     tiling = tile_maps(geometry, ROOM)
@@ -87,6 +88,7 @@ def test_a_page_more_is_begun_only_for_maps_that_can_be_seen(geometry):
         ((256, 37, 37), 1, 1),
         ((512, 18, 18), 1, 2),
         ((2048, 7, 7), 3, 2),
+        ((1030, 2, 2), 2, 2),
         ((1, 224, 224), 1, 1),
     ],
 )

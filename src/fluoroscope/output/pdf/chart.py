@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fluoroscope.output.pdf.paper import Paper
-from fluoroscope.output.theme import ACCENT, INK, MUTED, PALE, RULE, WARNING
+from fluoroscope.output.theme import MUTED, PALE, RULE, WARNING
 
 _AXIS = 30.0
 
@@ -77,11 +77,7 @@ def _draw_labels(paper: Paper, layers: Sequence[Depth], left: float, slot: float
     if slot >= 44:
         for index, layer in enumerate(layers):
             centre = left + (index + 0.5) * slot
-            number = paper.measure(f"{layer.number} ", size, bold=True)
-            name = min(paper.measure(layer.name, size), slot - 6 - number)
-            start = centre - (number + name) / 2
-            paper.text(start, y, str(layer.number), size, bold=True, color=ACCENT)
-            paper.text(start + number, y, layer.name, size, color=INK, width=slot - 6 - number)
+            paper.text(centre, y, layer.name, size, color=MUTED, align="center", width=slot - 6)
         return
     room = paper.measure(str(max(layer.number for layer in layers)), size) + 8
     every = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**9) if step * slot >= room)

@@ -194,7 +194,7 @@ def _drawing_entries(report: Report) -> list[tuple[str, str]]:
 def _summary_entries(report: Report, sums: Totals) -> list[tuple[str, str]]:
     entries = [
         ("Layers", f"{sums.layers:,} drawn of {len(report.network.layers):,} in the network"),
-        ("Channels", f"{sums.channels:,}, {sums.flat:,} of them flat, {sums.nonfinite:,} not finite"),
+        ("Channels", f"{sums.channels:,}; {sums.flat or 'none'} flat, {sums.nonfinite or 'none'} not finite"),
     ]
     if report.skipped:
         names = list(report.skipped)
