@@ -99,6 +99,12 @@ def webp_lossless(width, height):
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
+def webp_lossy(width, height):
+    data = bytearray(encoded(RGB, "WEBP"))
+    data[26:30] = struct.pack("<HH", width, height)
+    return bytes(data)
+
+
 def jpeg(width, height):
     data = bytearray(encoded(RGB, "JPEG"))
     at = data.index(b"\xff\xc0") + 5
@@ -116,6 +122,7 @@ TOO_LARGE = {
     "gif, a frame beyond its screen": gif(1, 1, (20_000, 20_000)),
     "webp": webp(16_000, 16_000),
     "webp, lossless": webp_lossless(16_000, 16_000),
+    "webp, lossy": webp_lossy(16_000, 16_000),
     "ppm": b"P6 20000 20000 255\n",
     "npy": npy(shape="(20000, 20000)"),
     "npz": npz(("picture.npy", npy(shape="(20000, 20000)"))),

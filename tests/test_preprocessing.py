@@ -246,6 +246,13 @@ def test_pad_by_hand():
     assert "resampled nearest 4x2 -> 4x4 (pad): 4x2 in the middle of black" in result.steps
 
 
+def test_pad_keeps_the_proportions():
+    array = np.full((4, 12), 9, np.uint8)
+    result = prepared(array, size=(6, 6), channels=1, preset="raw", fit="pad")
+    assert result.values[..., 0].tolist() == [[0] * 6] * 2 + [[9] * 6] * 2 + [[0] * 6] * 2
+    assert "resampled nearest 12x4 -> 6x6 (pad): 6x2 in the middle of black" in result.steps
+
+
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     wanted=st.tuples(st.integers(1, 40), st.integers(1, 40)),

@@ -6,9 +6,11 @@ import doctest
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -596,6 +598,22 @@ def test_a_pillow_image_with_orientation_and_a_file(tmp_path):
         image = open_image(source)
     np.testing.assert_array_equal(image.pixels, open_image(path).pixels)
     assert image.name == "turned.jpg"
+
+
+def test_a_pillow_image_that_pillow_will_cut_says_so():
+    from_file = encoded(PIL.Image.fromarray(np.zeros((2, 3), np.uint16)), "PNG")
+    # The header alone makes it 16-bit RGB; what is in it is not decoded for this.
+    header = b"IHDR" + struct.pack(">IIBBBBB", 3, 2, 16, 2, 0, 0, 0)
+    rows = zlib.compress(b"".join(b"\0" + bytes(18) for _ in range(2)))
+    colour = from_file[:12] + header + struct.pack(">I", zlib.crc32(header))
+    colour += struct.pack(">I", len(rows)) + b"IDAT" + rows + struct.pack(">I", zlib.crc32(b"IDAT" + rows))
+    colour += from_file[from_file.index(b"IEND") - 4 :]
+    step = "16 bits cut to 8 by Pillow: give the file itself to keep them"
+    with PIL.Image.open(io.BytesIO(colour)) as image:
+        assert step in open_image(image).steps
+    with PIL.Image.open(io.BytesIO(from_file)) as image:
+        assert step not in open_image(image).steps
+    assert open_image(colour).pixels.dtype == np.uint16
 
 
 def test_what_is_no_source():

@@ -178,6 +178,7 @@ def zeros(dtype, samples=1):
         (zeros("u1"), {"t258": [6]}, "samples of 6 bits, which are not read"),
         (zeros("u2"), {"t266": [2]}, "unusual storage .compression 1, fill order 2"),
         (zeros("u2"), {"t317": [3]}, "unusual storage .*predictor 3"),
+        (zeros("u2", 4), {"t258": [12] * 4}, "alpha and 12 bits, which is not read"),
         (zeros("f4", 4), {}, "alpha and float32 values, which is not read"),
         (zeros("f4") * np.nan, {}, "4 of 4 values are not finite numbers"),
         (zeros("u2"), {"t273": [10**9]}, "a strip or tile of 8 bytes at byte 1,000,000,000 is not whole"),

@@ -40,8 +40,10 @@ def resize(
     """
     h, w = pixels.shape[:2]
     arrow = f"resampled {resample} {w}x{h} -> {width}x{height} ({fit})"
+    if pixels.dtype != np.uint8:
+        pixels = pixels.astype(np.float32, copy=False)
     if (h, w) == (height, width):
-        return _resampled(pixels, height, width, (0, 0, w, h), "nearest"), f"size {w}x{h} kept"
+        return pixels, f"size {w}x{h} kept"
     if fit == "stretch":
         return _resampled(pixels, height, width, (0, 0, w, h), resample), arrow
     if fit == "crop":
@@ -88,10 +90,6 @@ def _resampled(
     import PIL.Image
 
     channels = pixels.shape[2]
-    if pixels.dtype != np.uint8:
-        pixels = pixels.astype(np.float32, copy=False)
-    if pixels.shape[:2] == (height, width) == (box[3], box[2]):
-        return pixels
     method = PIL.Image.Resampling[resample.upper()]
     if pixels.dtype == np.uint8 and channels == 3:
         return np.asarray(PIL.Image.fromarray(pixels).resize((width, height), method, box))
