@@ -124,20 +124,26 @@ def _draw_answer(canvas: Canvas, report: Report, x: float, width: float) -> None
         probable = prediction.meaning != "numbers"
         extent = canvas.text(x, _ROW, "Prediction" if probable else "Output, no probabilities", 17, bold=True)
         canvas.text(x + extent + 10, _ROW, name, 14, color=MUTED, width=width - extent - 10)
-        top = prediction.top(8)
-        finite = [value for _, value in top if math.isfinite(value)]
-        low, high = (0.0, 1.0) if probable else (min([0, *finite]), max([0, *finite]))
-        bar = width - 300
-        for index, (label, value) in enumerate(top):
-            y = _ROW + 34 + index * (_LINE + 6)
-            bold = index == 0
-            canvas.text(x, y, label, 16, bold=bold, width=190)
-            canvas.box(x + 200, y - 15, bar, 18, WASH)
-            if math.isfinite(value):
-                start, end = sorted((-low / ((high - low) or 1), (value - low) / ((high - low) or 1)))
-                canvas.box(x + 200 + start * bar, y - 15, (end - start) * bar, 18, ACCENT)
-            figure = percent(value) if probable else number(value, 4)
-            canvas.text(x + width, y, figure, 16, bold=bold, align="right")
+        _draw_bars(canvas, prediction.top(8), x, _ROW + 34, width, probable=probable)
+
+
+def _draw_bars(
+    canvas: Canvas, rows: list[tuple[str, float]], x: float, y: float, width: float, *, probable: bool
+) -> None:
+    figures = [percent(value) if probable else number(value, 4) for _, value in rows]
+    label_width = min(0.45 * width, 12 + max(canvas.measure(label, 16, bold=True) for label, _ in rows))
+    bar = width - label_width - 16 - max(canvas.measure(figure, 16, bold=True) for figure in figures)
+    finite = [value for _, value in rows if math.isfinite(value)]
+    low, high = (0.0, 1.0) if probable else (min([0, *finite]), max([0, *finite]))
+    span = (high - low) or 1.0
+    for index, ((label, value), figure) in enumerate(zip(rows, figures, strict=True)):
+        baseline, bold = y + index * (_LINE + 6), index == 0
+        canvas.text(x, baseline, label, 16, bold=bold, width=label_width - 10)
+        canvas.box(x + label_width, baseline - 15, bar, 18, WASH)
+        if math.isfinite(value):
+            start, end = sorted((-low / span, (value - low) / span))
+            canvas.box(x + label_width + start * bar, baseline - 15, (end - start) * bar, 18, ACCENT)
+        canvas.text(x + width, baseline, figure, 16, bold=bold, align="right")
 
 
 def _boxed(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
