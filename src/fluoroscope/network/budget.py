@@ -79,7 +79,9 @@ def human_bytes(size: int) -> str:
         if amount < 1024 or unit == "PiB":
             break
         amount /= 1024
-    return f"{size} bytes" if unit == "bytes" else f"{amount:.3g} {unit}"
+    if unit == "bytes":
+        return f"{size} bytes"
+    return f"{amount:.3g} {unit}" if amount < 999.5 else f"{amount:.0f} {unit}"
 
 
 def parse_bytes(text: str) -> int:
