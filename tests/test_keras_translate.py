@@ -5,12 +5,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
+from fluoroscope.errors import (
+    BudgetExceeded,
+    DamagedFile,
+    FluoroscopeError,
+    UnsupportedLayer,
+    UsageError,
+    WeightMismatch,
+)
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
 from fluoroscope.formats.keras_translate import translate
+from fluoroscope.formats.keras_translate.table import TABLE
 from fluoroscope.formats.keras_translate.windows import Window
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Provenance
@@ -497,3 +505,64 @@ def test_the_callers_arrays_are_left_alone():
     translate(model(made))
     for name, array in made.weights.items():
         np.testing.assert_array_equal(array, before[name])
+
+
+# Whatever stands in a config: a typed error, a problem of the row, or a graph
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**70), 2**70),
+    st.integers(-3, 5),
+    st.floats(),
+    st.text(max_size=3),
+    st.sampled_from(
+        ["same", "valid", "causal", "channels_first", "bilinear", "bicubic", "lanczos5", "relu", "glu"]
+    ),
+)
+VALUES = st.recursive(
+    JUNK, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=2), inner)
+)
+NAMES = (
+    "filters kernel_size strides padding dilation_rate groups data_format activation use_bias "
+    "depth_multiplier output_padding pool_size keepdims units axis epsilon scale center rms_scaling "
+    "target_shape dims n cropping size interpolation height width crop_to_aspect_ratio "
+    "pad_to_aspect_ratio fill_mode fill_value antialias offset mean variance invert negative_slope "
+    "max_value threshold theta alpha shared_axes batch_shape"
+).split()
+SOUND: dict[str, Any] = {
+    "filters": 2, "kernel_size": [1], "units": 2, "target_shape": [-1], "dims": [2, 1, 3], "n": 2,
+    "height": 3, "width": 3, "scale": 1.0, "depth_multiplier": 1,
+}  # fmt: skip
+VARIABLES = {name for entry in TABLE.values() for name in (*entry.variables, *entry.statistics, *entry.state)}
+SHAPES = st.lists(st.none() | st.integers(1, 6), min_size=1, max_size=4)
+ARRAYS = st.builds(
+    np.ones, st.lists(st.integers(0, 3), max_size=5), st.sampled_from(["f2", "f4", "f8", "i4", "S2"])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    kind=st.sampled_from(sorted(TABLE)),
+    config=st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4),
+    weights=st.dictionaries(st.sampled_from(sorted(VARIABLES)), ARRAYS, max_size=3),
+    shape=SHAPES,
+    count=st.integers(1, 2),
+    version=st.sampled_from([(1, 2), (2, 15), (3, 3), (3, 10)]),
+    size=st.none() | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
+def test_nothing_in_a_config_breaks_it(
+    kind: str,
+    config: dict[str, Any],
+    weights: dict[str, Any],
+    shape: list[int | None],
+    count: int,
+    version: tuple[int, int],
+    size: tuple[int, int] | None,
+):
+    odd = KerasLayer(name="it", kind=kind, config={**SOUND, **config}, weights=weights)
+    try:
+        graph = translate(model((odd, ["input"] * count), shape=shape, version=version), size=size)
+    except FluoroscopeError:
+        return
+    assert (graph.rows[1].tensor is None) == (graph.rows[1].layer.problem is not None)
