@@ -83,7 +83,13 @@ def plain(text: str) -> str:
 
 
 def write_network(
-    path: Path, *, size: int | None = 20, channels: int = 3, conv: str = "conv_1", broken: bool = False
+    path: Path,
+    *,
+    size: int | None = 20,
+    channels: int = 3,
+    conv: str = "conv_1",
+    broken: bool = False,
+    scales: bool = False,
 ) -> Path:
     """A network of a convolution with 20 maps, of which number 7 is flat, ReLU, pooling and a softmax.
 
@@ -95,6 +101,8 @@ def write_network(
         Name of its first layer.
     broken
         A weight is NaN.
+    scales
+        It divides the picture by 255 first, in a layer ``scaling``.
     """
     rng = np.random.default_rng(2)
     kernel = rng.normal(size=(20, channels, 3, 3)).astype(np.float32)
@@ -109,7 +117,7 @@ def write_network(
         "matrix": rng.normal(size=(20, CLASSES)).astype(np.float32),
     }
     nodes = [
-        helper.make_node("Conv", ["picture", "kernel", "bias"], ["c"], name=conv),
+        helper.make_node("Conv", ["scaled" if scales else "picture", "kernel", "bias"], ["c"], name=conv),
         helper.make_node("Relu", ["c"], ["r"], name="relu_1"),
         helper.make_node("MaxPool", ["r"], ["p"], name="pool_1", kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("GlobalAveragePool", ["p"], ["g"], name="gap"),
@@ -117,6 +125,9 @@ def write_network(
         helper.make_node("MatMul", ["f", "matrix"], ["d"], name="dense"),
         helper.make_node("Softmax", ["d"], ["probability"], name="probability", axis=-1),
     ]
+    if scales:
+        weights["scale"] = np.array(1 / 255, np.float32)
+        nodes.insert(0, helper.make_node("Mul", ["picture", "scale"], ["scaled"], name="scaling"))
     sides = ["h", "w"] if size is None else [size, size]
     graph = helper.make_graph(
         nodes,

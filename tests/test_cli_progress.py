@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import threading
 import time
@@ -40,6 +41,7 @@ def wait_for(stream: io.StringIO, text: str) -> None:
 
 def test_what_is_quick_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = open_terminal(monkeypatch)
+    monkeypatch.setattr(progress, "PATIENCE", 60)
     before = threading.active_count()
     with Progress() as bars:
         bars.picture(0, "cat.png")
@@ -137,5 +139,7 @@ def test_results_and_bars_share_a_terminal(tmp_path: Path) -> None:
     assert "1/3" in text
     lines = plain(text).splitlines()
     for name in "abc":
+        # The bars' line is wiped right before, and they are drawn anew below.
+        assert re.search(rf"\x1b\[2K(\x1b\[[0-9;]*m)*✓ ?(\x1b\[[0-9;]*m)* ?{name}\.npz", text)
         assert any(line.endswith(" s") and f"✓ {name}.npz  7 layers, 106 channels" in line for line in lines)
     assert sorted(os.listdir(tmp_path))[:6] == ["a.npz", "a.png", "b.npz", "b.png", "c.npz", "c.png"]

@@ -136,12 +136,15 @@ def test_a_frame_and_a_size_can_be_chosen(folder: Path) -> None:
 def test_one_channel_with_its_legend(folder: Path) -> None:
     text = run("render", "toy.onnx", "cat.png", "--layers", "relu_1", "--channel", "19").stdout
     assert "relu_1_19.png  1 layer, 1 channel" in text
-    bare = fs.capture("toy.onnx", "cat.png", layers="relu_1")["relu_1"][[19]].sheet().rgb
     with Image.open(folder / "relu_1_19.png") as picture:
         pixels = np.asarray(picture.convert("RGB"))
-    assert min(pixels.shape[:2]) > 500, "enlarged, to be seen"
-    colours = {tuple(colour) for colour in bare.reshape(-1, 3).tolist()}
-    assert colours <= {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
+    zoom = 29  # the first by which 18 rows are 512 pixels or more
+    bare = fs.capture("toy.onnx", "cat.png", layers="relu_1")["relu_1"][[19]].sheet(zoom=zoom).rgb
+    height, width = bare.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(pixels[..., 0], (height, width))
+    corners = np.argwhere((windows[:, :, ::zoom, ::zoom] == bare[::zoom, ::zoom, 0]).all(axis=(2, 3)))
+    top, left = corners[0]
+    np.testing.assert_array_equal(pixels[top : top + height, left : left + width], bare)
 
 
 def test_a_channel_is_of_one_layer_that_has_it(folder: Path) -> None:
@@ -243,6 +246,32 @@ def test_machines_are_told_of_bad_pictures(folder: Path) -> None:
     assert bad["picture"] == os.path.join("many", "b.png")
 
 
+def test_a_picture_too_large_for_the_budget_spoils_no_other(folder: Path) -> None:
+    write_network(folder / "free.onnx", size=None)
+    write_picture(folder / "large.png", size=(600, 600))
+    words = ["render", "free.onnx", "cat.png", "large.png", "-o", "{name}.npz", "--memory", "20M"]
+    text = run(*words, code=5).stderr
+    assert "Skipped. Over the memory budget: " in text
+    assert (folder / "cat.npz").exists()
+    # Not all failed for the same reason: then that a picture failed is what counts.
+    run(*words, "many/b.png", code=4)
+
+
+def test_a_network_that_scales_by_itself_gets_the_picture_raw(folder: Path) -> None:
+    write_network(folder / "scales.onnx", scales=True)
+    picture = np.asarray(Image.open("cat.png").resize((20, 20), Image.Resampling.NEAREST), np.float32)
+    for options, expected in (
+        ([], picture),
+        (["--preprocess", "unit"], picture / 255),
+        (["--scale", "2"], picture * 2),
+    ):
+        (result,) = told("scales.onnx", "cat.png", "-o", "v.npz", "--layers", "all", *options)["results"]
+        with np.load(folder / "v.npz") as values:
+            np.testing.assert_allclose(values["picture"], expected, rtol=1e-6)
+        assert "scales by itself" in result["steps"][-1]
+        assert ("careful" in result["steps"][-1]) == bool(options)
+
+
 def test_one_bad_picture_is_an_error(folder: Path) -> None:
     answer = told("toy.onnx", "many/b.png", code=4)
     assert answer["error"]["kind"] == "PictureError"
@@ -298,5 +327,7 @@ def test_notes_on_the_network_are_said(folder: Path) -> None:
     assert "NaN or infinite weights in kernel" in text
     # conv_1, relu_1, pool_1, and everything after: each output of a product with NaN.
     assert "channels with NaN or infinite values: " in text
-    answer = told("broken.onnx", "cat.png", "-o", "v.npz")
-    assert answer["results"][0]["layers"][0]["nonfinite"] == [3]
+    layers = told("broken.onnx", "cat.png", "-o", "v.npz")["results"][0]["layers"]
+    found = {layer["name"]: layer["nonfinite"] for layer in layers}
+    assert found["conv_1"] == found["gap"] == found["flat"] == [3]
+    assert found["dense"] == [0, 1, 2]

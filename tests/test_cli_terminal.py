@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fluoroscope.cli.terminal import lines, painted, prepare_streams, show_json
@@ -54,6 +54,7 @@ def _finite(value: Any) -> Any:
     return {key: _finite(entry) for key, entry in value.items()} if isinstance(value, dict) else value
 
 
+@example([math.nan, {"a": -math.inf, "é": [1.5]}])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

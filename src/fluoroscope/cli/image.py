@@ -199,16 +199,13 @@ def _save_pair(prepared: Prepared, path: str) -> None:
 
     from fluoroscope.output.png import encode
 
-    before, after = _rgb(prepared.image.levels()), _rgb(prepared.picture)
+    before, after = prepared.image.levels(), prepared.picture
     zoom = max(1, before.shape[0] // after.shape[0])
     after = after.repeat(zoom, axis=0).repeat(zoom, axis=1)
     height = max(before.shape[0], after.shape[0])
     sheet = np.full((height, before.shape[1] + _GAP + after.shape[1], 3), 255, np.uint8)
+    # One channel of grey spreads over the three.
     sheet[: before.shape[0], : before.shape[1]] = before
     sheet[: after.shape[0], before.shape[1] + _GAP :] = after
     text = {"Software": "Fluoroscope", "Title": prepared.image.name, "Description": "; ".join(prepared.steps)}
     encode(sheet).save(path, text)
-
-
-def _rgb(levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return levels.repeat(3, axis=2) if levels.shape[2] == 1 else levels

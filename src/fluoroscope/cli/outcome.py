@@ -41,10 +41,15 @@ class LayerNumbers:
 
 
 def layer_numbers(maps: FeatureMaps) -> LayerNumbers:
-    """The numbers of feature maps, from their statistics."""
+    """The numbers of feature maps, from their statistics.
+
+    A channel of a vector is a single value: it varies nowhere, and is not called flat.
+    """
+    import numpy as np
+
     statistics = maps.statistics
-    # A map of a single value varies nowhere, and nobody wonders.
-    flat = statistics.flat.nonzero()[0] if maps.maps[0].size > 1 else ()
+    flat = np.zeros(len(maps), bool) if maps.is_vector else statistics.flat
+    broken = ~np.isfinite(maps.values.reshape(-1)) if maps.is_vector else statistics.nonfinite > 0
     return LayerNumbers(
         name=maps.name,
         number=maps.number,
@@ -52,8 +57,8 @@ def layer_numbers(maps: FeatureMaps) -> LayerNumbers:
         shape=maps.values.shape,
         channels=len(maps),
         sparsity=statistics.sparsity,
-        flat=tuple(maps.channels[i] for i in flat),
-        nonfinite=tuple(maps.channels[i] for i in statistics.nonfinite.nonzero()[0]),
+        flat=tuple(maps.channels[i] for i in np.flatnonzero(flat)),
+        nonfinite=tuple(maps.channels[i] for i in np.flatnonzero(broken)),
     )
 
 
