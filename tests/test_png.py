@@ -9,6 +9,7 @@ import zlib
 import numpy as np
 import PIL.Image
 import pytest
+from PIL import ImageCms
 
 from fluoroscope.errors import PictureError
 from fluoroscope.images import open_image
@@ -115,17 +116,34 @@ def test_one_transparent_colour_is_compared_in_sixteen_bits(channels):
     assert open_image(data, background="black").pixels.tolist() == [[[0] * channels, [0x1235] * channels]]
 
 
-def test_orientation_and_profile_of_sixteen_bits():
+def test_orientation_of_sixteen_bits():
     array = samples(2, 3, 3)
     exif = PIL.Image.Exif()
     exif[274] = 3
-    profile = chunk(b"iCCP", b"name\0\0" + zlib.compress(b"a profile"))
-    image = open_image(png(array, profile, chunk(b"eXIf", exif.tobytes()[6:])))
+    image = open_image(png(array, chunk(b"eXIf", exif.tobytes()[6:])))
     np.testing.assert_array_equal(image.pixels, array[::-1, ::-1])
-    assert image.steps[1:] == (
-        "ICC profile not applied: values of more than 8 bits are kept as they are",
-        "EXIF orientation 3 applied: turned by 180 degrees",
-    )
+    assert image.steps[1:] == ("EXIF orientation 3 applied: turned by 180 degrees",)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SWAPPED = SRGB.replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
+
+
+@pytest.mark.parametrize(
+    ("channels", "profile", "step"),
+    [
+        (3, SRGB, "is sRGB in effect: values kept"),
+        (3, SWAPPED, "not applied: values of more than 8 bits are kept as they are"),
+        (1, SWAPPED, "ignored: it is for RGB, the picture is grey"),
+        (2, SWAPPED, "ignored: it is for RGB, the picture is grey"),
+        (4, b"nonsense", "ICC profile ignored: it is damaged"),
+    ],
+)
+def test_a_profile_of_sixteen_bits_is_said(channels, profile, step):
+    array = samples(2, 3, channels)
+    data = png(array, chunk(b"iCCP", b"name\0\0" + zlib.compress(profile)))
+    np.testing.assert_array_equal(whole(data), array)
+    assert any(step in said for said in open_image(data).steps)
 
 
 def test_every_chunk_that_matters_is_checked():

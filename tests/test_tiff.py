@@ -146,8 +146,8 @@ def test_signed_bytes_are_not_taken_for_unsigned_ones():
 
 
 def test_a_profile_of_deep_samples_is_said():
-    data = tiff(np.zeros((1, 1, 3), np.uint16), t34675=[1])
-    assert open_image(data).steps[-1].startswith("ICC profile not applied")
+    data = saved(np.zeros((1, 1), np.float32), icc_profile=b"nonsense")
+    assert open_image(data).steps[-1].startswith("ICC profile ignored: it is damaged")
 
 
 def test_metadata_nobody_asked_for_are_not_read():

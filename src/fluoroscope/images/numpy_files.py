@@ -10,16 +10,18 @@ import io
 import math
 import re
 import struct
-import zipfile
 import zlib
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import PictureError
 from fluoroscope.images.raster import Raster, check_size, settle
+
+if TYPE_CHECKING:
+    import zipfile
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000
@@ -92,6 +94,8 @@ def decode_npz(data: bytes, *, frame: int, max_pixels: int, max_bytes: int) -> R
         No arrays, or several that could be meant; members that are encrypted, packed in another way than
         numpy.savez does, inflated beyond reason; and as `decode_npy`.
     """
+    import zipfile
+
     # Counted before zipfile makes an object of each.
     if data.count(b"PK\x01\x02") > _MAX_MEMBERS:
         raise PictureError(f"the ZIP archive has more than {_MAX_MEMBERS:,} members: it is not read.")
@@ -208,6 +212,8 @@ def _check_shape(shape: tuple[int, ...], *, frame: int, max_pixels: int) -> None
 
 
 def _check_member(member: zipfile.ZipInfo, max_bytes: int) -> None:
+    import zipfile
+
     name = member.filename[:80]
     if member.flag_bits & 1:
         raise PictureError(f"the NPZ member {name!r} is encrypted. Save it again with numpy.savez.")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import PictureError
-from fluoroscope.images.colour import not_applied
 from fluoroscope.images.pillow_decoder import decode, load, opened
+from fluoroscope.images.profiles import not_applied
 from fluoroscope.images.raster import Raster, check_size, orient
 from fluoroscope.images.tiff_tags import orientation_of
 
@@ -65,7 +65,7 @@ def decode_png(data: bytes, *, frame: int, max_pixels: int) -> Raster:
     steps = [f"PNG, {header.width} x {header.height}, {_WORDS[header.colour]}, 16 bits: white is 65535"]
     if alpha is not None:
         steps.append("transparency found")
-    steps += not_applied(image.info.get("icc_profile"))
+    steps += not_applied(image.info.get("icc_profile"), grey=header.colour in (_GREY, _GREY_ALPHA))
     if getattr(image, "n_frames", 1) > 1:
         steps.append("frame 0 of several")
     raster = Raster(pixels=np.ascontiguousarray(samples), white=65535, steps=tuple(steps), alpha=alpha)

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import PictureError
-from fluoroscope.images.colour import not_applied
 from fluoroscope.images.pillow_decoder import load, opened
+from fluoroscope.images.profiles import not_applied
 from fluoroscope.images.raster import Raster, settle
 from fluoroscope.images.tiff_layout import (
     BITS,
@@ -108,7 +108,7 @@ def decode_deep(data: bytes, layout: Layout, profile: bytes | None) -> Raster:
     return Raster(
         pixels=np.ascontiguousarray(pixels),
         white=white,
-        steps=(*steps, *not_applied(profile)),
+        steps=(*steps, *not_applied(profile, grey=layout.colours == 1)),
         alpha=alpha,
         premultiplied=associated,
     )
