@@ -60,13 +60,12 @@ class Resolver:
             inner, outer = between.get(name, set()), outside.get(name, set())
             if keras_3:
                 from_one = nested and not layer.sequential and min(outer, default=0) > 0
-                self._between[name] = _from_zero(inner, count, first=0, layer=name)
-                self._outside[name] = _from_zero(outer, count, first=int(from_one), layer=name)
+                self._between[name] = _from_zero(inner, count, first=0, layer=name, gaps=True)
+                self._outside[name] = _from_zero(outer, count, first=int(from_one), layer=name, gaps=True)
             else:
                 first = min(inner | outer, default=0) if nested else 0
-                self._between[name] = self._outside[name] = _from_zero(
-                    inner | outer, count, first=first, layer=name
-                )
+                self._between[name] = _from_zero(inner | outer, count, first=first, layer=name, gaps=False)
+                self._outside[name] = self._between[name]
 
     def tensor(self, reference: Reference) -> TensorRef:
         """What a call takes."""
@@ -105,12 +104,14 @@ def _used(found: Iterable[Reference]) -> dict[str, set[int]]:
     return used
 
 
-def _from_zero(used: set[int], calls: int, *, first: int, layer: str) -> Numbers:
-    """The calls of one layer, of which the file counts from `first` and refers to those `used`."""
+def _from_zero(used: set[int], calls: int, *, first: int, layer: str, gaps: bool) -> Numbers:
+    """The calls of one layer, of which the file counts from `first` and refers to those `used`.
+
+    With `gaps` calls that belong to other models may be counted along, as Keras 3.0 does.
+    """
     numbers = sorted(used)
     if all(0 <= number - first < calls for number in numbers):
         return {number: number - first for number in numbers}
-    if len(numbers) == calls:
-        # Keras 3.0 counts calls that belong to other models along, so there are gaps.
+    if gaps and len(numbers) == calls:
         return {number: place for place, number in enumerate(numbers)}
     raise DamagedFile(f"Call {numbers[-1]} of layer {layer[:80]!r} is used, but it is called {calls} times.")

@@ -36,6 +36,11 @@ _PROGRAMS = {
     "FlaxLayer": "calls a Flax module of the author's, whose code is never run",
 }
 
+_ALSO_FUNCTIONS = frozenset(
+    "Add Average Concatenate Dot Maximum Minimum Multiply Reshape Softmax Subtract".split()
+)
+"""Names that both a layer and a class of ``keras.ops`` have."""
+
 _QUANTIZED = "its weights are quantized, which is not supported"
 
 _FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
@@ -125,13 +130,20 @@ def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str
         return kind, f"{kind[:80]!r} is a class of its author's ({owner[:80]}), whose code is not in the file"
     if not is_keras_module(module):
         return kind, f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported"
-    # Keras 3 keeps functions such as x + y as layers too; their classes share names with layers. Its .h5
-    # files leave out the module, but layers, unlike functions, always tell their dtype.
-    bare = major >= 3 and "module" not in entry and "dtype" not in config and "trainable" not in config
-    if bare or _OPERATIONS.search(str(module)):
+    if _OPERATIONS.search(str(module)) or _is_function(kind, entry, config, major):
         return f"ops.{kind}", None
     kind = _ALIASES.get(kind, kind)
     return kind, _PROGRAMS.get(kind)
+
+
+def _is_function(kind: str, entry: JsonObject, config: Mapping[str, Any], major: int) -> bool:
+    """Whether an entry is a function of ``keras.ops``, such as ``x + y``, and not the layer of that name.
+
+    Keras 3 lists functions among the layers. Its ``.h5`` files leave out the module, but layers always tell
+    their dtype.
+    """
+    untold = "module" not in entry and "dtype" not in config and "trainable" not in config
+    return major >= 3 and untold and kind in _ALSO_FUNCTIONS
 
 
 def _fields(
