@@ -63,5 +63,6 @@ def test_machines_are_told_the_same(acts: Activations, tmp_path: Path) -> None:
     told = json.loads(run("demo", "-o", tmp_path / "v.npz", "--json").stdout)
     (result,) = told["results"]
     assert [layer["name"] for layer in result["layers"]] == list(acts)
+    assert result["layers"][-1]["flat"] == [], "a single value is not flat"
     with np.load(tmp_path / "v.npz") as values:
         np.testing.assert_array_equal(values["conv2d_2"], acts["conv2d_2"].values)

@@ -169,7 +169,6 @@ def test_machines_are_told_what_was_made(folder: Path) -> None:
     assert conv["flat"] == relu["flat"] == [7], "its kernel is zero"
     assert relu["sparsity"] == pytest.approx(np.mean(acts["relu_1"].values <= 0))
     assert relu["shape"] == [18, 18, 20]
-    assert result["layers"][-1]["flat"] == [], "a single value is not flat"
     (prediction,) = result["predictions"]
     assert prediction["meaning"] == "exclusive"
     assert prediction["labels"] == ["cat", "dog", "cow"]
