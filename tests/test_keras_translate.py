@@ -251,6 +251,20 @@ def test_activations_by_hand(name: str, values: list[float]):
     assert not net.layer("it").has_pre
 
 
+def test_a_layer_with_options_as_activation():
+    leaky = {"class_name": "LeakyReLU", "config": {"name": "leaky", "negative_slope": 0.1}}
+    net = network(
+        layer("Dense", weights={"kernel": [[1, -1]]}, units=2, use_bias=False, activation=leaky), shape=[1]
+    )
+    out = net.run(np.array([[2]], np.float32), ["it", "it:pre"])
+    np.testing.assert_allclose(out["it"], [[2, -0.2]], rtol=1e-6)
+    np.testing.assert_array_equal(out["it:pre"], [[2, -2]])
+    assert net.layer("it").activation == "LeakyReLU"
+    odd = {"class_name": "PReLU", "config": {}}
+    (_, row) = network(layer("Activation", activation=odd)).layers
+    assert "Layers that can be one are ELU, LeakyReLU, ReLU, Softmax" in str(row.problem)
+
+
 def test_weights_of_sixteen_and_sixty_four_bits_are_widened_and_narrowed():
     for dtype in (np.float16, np.float64):
         weights = {"kernel": np.full((1, 1), 0.5, dtype), "bias": np.full(1, 0.25, dtype)}

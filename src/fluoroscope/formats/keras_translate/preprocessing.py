@@ -6,7 +6,8 @@ import numpy as np
 
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.core import unchanged
-from fluoroscope.formats.keras_translate.resampling import INTERPOLATIONS, resample
+from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS
+from fluoroscope.formats.keras_translate.resampling import resample
 from fluoroscope.formats.keras_translate.reshaping import crop
 from fluoroscope.formats.keras_translate.step import Planes, Step
 from fluoroscope.network.protocol import FloatArray

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fluoroscope.formats.keras_translate.builder import Value
-from fluoroscope.formats.keras_translate.resampling import INTERPOLATIONS, resample
+from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS
+from fluoroscope.formats.keras_translate.resampling import resample
 from fluoroscope.formats.keras_translate.step import Planes, Step, elements
 from fluoroscope.network.protocol import Shape
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
@@ -94,6 +94,13 @@ class Step:
         if len(self.inputs) != 1:
             self.damaged(f"takes one input, not {len(self.inputs)}")
         return self.inputs[0]
+
+    def within(self, kind: str, config: Mapping[str, Any], value: Value) -> Step:
+        """A layer inside this one, called on `value`; what it emits is this layer's."""
+        layer = KerasLayer(name=self.layer.name, kind=kind, config=config, weights={})
+        step = Step(self.graph, self.name, layer, [value], keras_version=self.keras_version)
+        step.made = self.made
+        return step
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Emit a node of one output, whose name is returned. Attributes that are None are left out."""
