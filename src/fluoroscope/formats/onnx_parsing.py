@@ -55,6 +55,10 @@ def parse(data: bytes, budget: Budget) -> tuple[onnx.ModelProto, list[onnx.NodeP
     _check_counts(model.graph)
     opset = _check_dialect(model)
     for node in model.graph.node:
+        # Optional tensors that are left out at the end need no place; onnxruntime 1.31 crashes over some.
+        for tensors in (node.input, node.output):
+            while tensors and not tensors[-1]:
+                del tensors[-1]
         _check_node(node)
     _check_schemas(model.graph.node, opset)
     return model, _in_order(model.graph), opset

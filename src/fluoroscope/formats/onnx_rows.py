@@ -16,7 +16,7 @@ from fluoroscope.formats.onnx_operators import (
     SHAPE_ONLY,
 )
 from fluoroscope.network.graph import GraphInput, LayerOutput
-from fluoroscope.network.nodes import integers
+from fluoroscope.network.nodes import integer, integers
 from fluoroscope.network.protocol import Layer, Shape
 from fluoroscope.network.tracing import Trace
 
@@ -125,6 +125,8 @@ class _Table:
                 f"the first axis of its output, {list(dims or ())}, is not the batch: what belongs to which "
                 "picture cannot be said."
             )
+        if problem is None and dims is not None and 0 in dims:
+            problem = f"its output is empty: {list(dims)}."
         parameters, trainable = self._parameters(node)
         family = FAMILIES.get(node.op_type, "other")
         name = self._unique((node.name or tensor).strip("/") or node.op_type)
@@ -171,7 +173,7 @@ class _Table:
             return rank - 1
         if node.op_type in CHANNELS_SECOND:
             return 1
-        if node.op_type in CHANNELS_LAST:
+        if node.op_type in CHANNELS_LAST and not self._is_along_axis(node, rank):
             return rank - 1
         shapes = self._found.shapes
         known = next(
@@ -184,8 +186,14 @@ class _Table:
         axis = self._axes[known]
         if node.op_type == "Transpose":
             order = integers(node, "perm") or list(range(rank))[::-1]
-            return order.index(axis) or rank - 1
+            return (order.index(axis) if axis in order else 0) or rank - 1
         return axis
+
+    def _is_along_axis(self, node: onnx.NodeProto, rank: int) -> bool:
+        """True for a Gather of what is no table of weights, and for a normalization not of the last axis."""
+        if node.op_type == "Gather":
+            return node.input[0] in self._axes
+        return node.op_type == "LayerNormalization" and integer(node, "axis", -1) % rank != rank - 1
 
 
 def _parameters_of(node: onnx.NodeProto) -> Sequence[str]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.folding import FOLDABLE, SMALL, fold
-from fluoroscope.network.nodes import reads, title
+from fluoroscope.network.nodes import integer, integers, reads, title
 
 if TYPE_CHECKING:
     import onnx
@@ -43,6 +43,8 @@ _SIZES: Mapping[str, tuple[int, ...]] = {
 }
 """Operators that take sizes, or factors of sizes, as values -> which of their inputs."""
 
+
+_POOLS = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 _SHAPE_KEPT = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
 """Operators that ONNX's inference knows nothing of, because it has them as functions of other operators."""
@@ -165,7 +167,9 @@ class _Walk:
         for name in filter(None, node.output):
             proto = made.get(name)
             kind = _tensor_type(proto) if proto is not None else None
-            if proto is None or kind is None or (not kind.known and not free):
+            # For an output_shape smaller than its input, ONNX's inference leaves axes out.
+            short = node.op_type == "ConvTranspose" and kind and len(kind.shape) < len(self._shape(node, 0))
+            if proto is None or kind is None or (not kind.known and not free) or short:
                 self.unknown[name] = title(node)
                 continue
             if any(size is not None and size < 0 for size in kind.shape):
@@ -201,8 +205,11 @@ class _Walk:
             raise DamagedFile(
                 f"Node {title(node)} cannot take {self._taken(node)}: {_plain(error)}"
             ) from error
-        if not made and node.op_type in _SHAPE_KEPT:
+        if node.op_type in _SHAPE_KEPT:
             return {node.output[0]: self._proto_of(node.input[0])}
+        if node.op_type in _POOLS and integer(node, "ceil_mode", 0):
+            for proto in made.values():
+                _drop_empty_windows(node, self._shape(node, 0), proto)
         return made
 
     def _proto_of(self, name: str) -> onnx.TypeProto:
@@ -210,6 +217,9 @@ class _Walk:
         if proto is None:
             proto = self._protos[name] = _proto(self.types[name])
         return proto
+
+    def _shape(self, node: onnx.NodeProto, place: int) -> tuple[int | None, ...]:
+        return self.types[node.input[place]].shape
 
     def _taken(self, node: onnx.NodeProto) -> str:
         return ", ".join(f"{self.types[name].dtype}{list(self.types[name].shape)}" for name in reads(node))
@@ -221,7 +231,7 @@ class _Walk:
         if node.op_type not in FOLDABLE or kind is None or not kind.known or kind.elements > SMALL:
             return
         if node.op_type in ("Shape", "Size"):
-            shape = self.types[node.input[0]].shape
+            shape = self._shape(node, 0)
             arrays = [np.array(shape, np.int64)] if None not in shape else []
         else:
             arrays = [self.values.get(name) if name else None for name in node.input]
@@ -231,6 +241,20 @@ class _Walk:
         # Where NumPy and ONNX disagree on what comes out, nothing is claimed to be known.
         if value is not None and (value.dtype, value.shape) == (kind.dtype, kind.shape):
             self.values[name] = value
+
+
+def _drop_empty_windows(node: onnx.NodeProto, taken: tuple[int | None, ...], made: onnx.TypeProto) -> None:
+    """Rounding up, a last window that begins behind the picture is left out.
+
+    ONNX's inference counts it (https://github.com/onnx/onnx/issues/5711), onnxruntime does not.
+    """
+    rank = len(taken) - 2
+    strides = integers(node, "strides") or [1] * rank
+    pads = integers(node, "pads") or [0] * rank
+    dims = list(made.tensor_type.shape.dim)[2:]
+    for dim, extent, stride, begin in zip(dims, taken[2:], strides, pads, strict=False):
+        if extent is not None and dim.dim_value and (dim.dim_value - 1) * stride >= extent + begin:
+            dim.dim_value -= 1
 
 
 def _check_sizes(node: onnx.NodeProto, values: Mapping[str, NDArray[Any]]) -> None:

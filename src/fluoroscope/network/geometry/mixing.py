@@ -72,6 +72,8 @@ def transpose(context: Context, fields: Sequence[Field]) -> Field | None:
     if after is None:
         return None
     order = integers(context.node, "perm") or list(range(len(after)))[::-1]
+    if not set(field.positions) <= set(order):
+        return None
     moved = (replace(axis, position=order.index(axis.position)) for axis in field.axes)
     return replace(field, axes=tuple(sorted(moved, key=lambda axis: axis.position)))
 

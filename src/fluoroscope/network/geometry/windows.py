@@ -106,15 +106,17 @@ def resize(context: Context, fields: Sequence[Field]) -> Field | None:
         extent, out = before[axis.position], after[axis.position]
         scale = given.get(axis.position) if given is not None else None
         if scale is None:
-            if not extent or out is None:
+            if not extent or not out:
                 return None
             scale = out / extent
         if scale == 1:
             axes.append(axis)
             continue
+        if scale <= 0:
+            return None
         # Of a free size some length is taken: the pattern repeats.
         length = extent or 64
-        resized = out if out is not None and extent else max(1, int(length * scale))
+        resized = out if out and extent else max(1, int(length * scale))
         sources = _sources(context, length, resized, scale) if max(length, resized) <= _LONGEST else None
         if sources is None:
             return None
@@ -193,7 +195,8 @@ def _neighbours(node: Any, mode: str, point: _Indices, scale: float, old: bool) 
     reach = 1.0 if mode == "linear" else 2.0
     if integer(node, "antialias", 0):
         reach *= max(1.0, 1 / scale)
-        return np.floor(point - reach), np.ceil(point + reach)
+        # At its very end the weight is 0.
+        return np.floor(point - reach) + 1, np.ceil(point + reach) - 1
     first = np.floor(point)
     between = point > first
     return np.where(between, first - (reach - 1), first), np.where(between, first + reach, first)
