@@ -116,7 +116,8 @@ def _panels(parameters: Iterable[Any], ctx: typer.Context) -> list[tuple[str, li
         record = parameter.get_help_record(ctx)
         if record is not None:
             usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
-            panels.setdefault(parameter.rich_help_panel or usual, []).append(record)
+            panel = getattr(parameter, "rich_help_panel", None) or usual
+            panels.setdefault(panel, []).append(record)
     # The options that every command has come last.
     return sorted(panels.items(), key=lambda panel: panel[0] == "Options")
 
