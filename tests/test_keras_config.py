@@ -788,6 +788,21 @@ class TestActivations:
         assert keras_activations.canonical(value, major=3) == (name, None)
 
     @pytest.mark.parametrize(
+        ("kind", "given", "options"),
+        [
+            ("LeakyReLU", {"alpha": 0.1}, {"negative_slope": 0.1}),
+            ("LeakyReLU", {"negative_slope": 0.1}, {"negative_slope": 0.1}),
+            ("ReLU", {"max_value": 3.0}, {"max_value": 3.0}),
+            ("ELU", {"alpha": 0.5}, {"alpha": 0.5}),
+        ],
+    )
+    def test_layers_with_options_that_no_function_has(
+        self, kind: str, given: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        value = {"class_name": kind, "config": given, "module": "keras.layers", "registered_name": None}
+        assert keras_activations.canonical(value, major=2) == ({"class_name": kind, "config": options}, None)
+
+    @pytest.mark.parametrize(
         ("major", "name"), [(1, "hard_sigmoid_keras2"), (2, "hard_sigmoid_keras2"), (3, "hard_sigmoid")]
     )
     def test_hard_sigmoid_changed_its_meaning(self, major: int, name: str) -> None:
@@ -810,9 +825,12 @@ class TestActivations:
                 {"class_name": "__lambda__", "config": {"code": "4wEA"}},
                 "is a lambda: marshalled Python bytecode",
             ),
-            ({"class_name": "LeakyReLU", "config": {"alpha": 0.1}}, "is a LeakyReLU layer with options"),
-            ({"class_name": "ReLU", "config": {"max_value": 3.0}}, "is a ReLU layer with options"),
-            ({"class_name": "ReLU", "config": {"max_value": "x", "negative_slope": []}}, "is a ReLU layer"),
+            ({"class_name": "PReLU", "config": {"shared_axes": [1]}}, "is a PReLU layer with options"),
+            (
+                {"class_name": "LeakyReLU", "config": {"alpha": 0.1}, "registered_name": "mine>LeakyReLU"},
+                "is a LeakyReLU layer",
+            ),
+            ({"class_name": "ReLU", "config": {"max_value": 3.0}, "module": "os"}, "is a ReLU layer"),
             (["relu"], "none of Keras's"),
             (7, "'7' is none of Keras's"),
         ],

@@ -181,6 +181,18 @@ def activation_layers(x: Any, keras: Any) -> Branches:
         yield layer(vector)
 
 
+def layers_as_activations(x: Any, keras: Any) -> Branches:
+    def made() -> Iterator[Any]:
+        """Anew for each: Keras 3 names every layer, and a model's names are unique."""
+        yield from (keras.LeakyReLU(0.1), keras.LeakyReLU(0.2), keras.ReLU(6.0), keras.ELU(0.5))
+        yield from (keras.ReLU(max_value=1.0, negative_slope=0.1), keras.Softmax(axis=1), keras.Softmax())
+
+    for activation in made():
+        yield keras.Conv2D(4, 3, activation=activation)(x)
+    for activation in made():
+        yield keras.Activation(activation)(x)
+
+
 def normalization(x: Any, keras: Any) -> Branches:
     row = keras.Reshape((-1, 4))(x)
     vector = keras.Flatten()(x)
@@ -322,6 +334,7 @@ FAMILIES: dict[str, tuple[Callable[[Any, Any], Branches], tuple[int, ...]]] = {
     "dense": (dense, PICTURE),
     "activations": (activations, (5, 4, 4)),
     "activation_layers": (activation_layers, PICTURE),
+    "layers_as_activations": (layers_as_activations, PICTURE),
     "normalization": (normalization, PICTURE),
     "merging": (merging, PICTURE),
     "reshaping": (reshaping, PICTURE),

@@ -1,4 +1,4 @@
-"""Activations, in whatever way a config spells them, as one plain name."""
+"""Activations, in whatever way a config spells them, as one plain name or a layer with options."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ _KERAS2_NAMES = {"hard_sigmoid": "hard_sigmoid_keras2"}
 
 _PACKAGES = ("keras", "tf_keras", "tensorflow")
 
+_LAYERS = frozenset("ELU LeakyReLU ReLU Softmax ThresholdedReLU".split())
+"""Layers without variables that can stand where a function is asked for."""
+
 _RELU6_CAP, _LEAKY_SLOPE = 6, 0.2
 """Of the functions ``relu6`` and ``leaky_relu``. The layer LeakyReLU has another default."""
 
 
-def canonical(value: Any, *, major: int) -> tuple[str, str | None]:
-    """The activation's name by Keras 3, and what keeps it from being understood.
+def canonical(value: Any, *, major: int) -> tuple[str | Mapping[str, Any], str | None]:
+    """The activation by Keras 3, and what keeps it from being understood.
 
     Parameters
     ----------
@@ -36,7 +39,8 @@ def canonical(value: Any, *, major: int) -> tuple[str, str | None]:
 
     Returns
     -------
-    name, problem
+    activation, problem
+        A name; ``{"class_name": kind, "config": options}`` for a layer whose options no plain function has.
         With a problem, the name is `LINEAR` and stands for nothing.
     """
     if value is None:
@@ -51,7 +55,10 @@ def canonical(value: Any, *, major: int) -> tuple[str, str | None]:
         elif given.get("class_name") == "Activation" and isinstance(inner, dict):
             return canonical(cast(Mapping[str, Any], inner).get("activation"), major=major)
         elif isinstance(inner, dict):
-            spelled = _layer_function(str(given.get("class_name")), cast(Mapping[str, Any], inner))
+            kind, options = str(given.get("class_name")), cast(Mapping[str, Any], inner)
+            spelled = _layer_function(kind, options)
+            if spelled is None and kind in _LAYERS and _keras(given):
+                return {"class_name": kind, "config": _by_keras_3(kind, options)}, None
     if isinstance(spelled, str):
         package, _, name = spelled.rpartition(">")
         name = _ALIASES.get(name, name)
@@ -64,6 +71,20 @@ def _custom(registered: Any) -> bool:
     """True for ``Custom>swish``: a function that the author registered, whatever Keras has of that name."""
     package, mark, _ = registered.rpartition(">") if isinstance(registered, str) else ("", "", "")
     return bool(mark) and package.split(".")[0] not in _PACKAGES
+
+
+def _keras(given: Mapping[str, Any]) -> bool:
+    """False where the class is of another package than Keras's, by all that is told."""
+    module = given.get("module")
+    own = not isinstance(module, str) or module.split(".")[0] in _PACKAGES
+    return own and not _custom(given.get("registered_name"))
+
+
+def _by_keras_3(kind: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A layer's options by their names in Keras 3, which calls LeakyReLU's `alpha` its `negative_slope`."""
+    if kind != "LeakyReLU":
+        return options
+    return {("negative_slope" if name == "alpha" else name): value for name, value in options.items()}
 
 
 def _layer_function(kind: str, config: Mapping[str, Any]) -> str | None:

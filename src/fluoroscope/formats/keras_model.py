@@ -21,7 +21,8 @@ class KerasLayer:
         Class name by Keras 3 (``Conv2D``, also for Keras 1's ``Convolution2D``).
     config
         Keyword arguments as Keras 3 names them: tuples as lists of int, ``data_format`` always present
-        where the class has one, ``activation`` a name. What has no meaning at inference may be left in.
+        where the class has one, ``activation`` a name, or ``{"class_name", "config"}`` of a layer whose
+        options no named function has. What has no meaning at inference may be left in.
     weights
         Variables by their Keras 3 names (``kernel``, ``bias``, ``gamma``, ``moving_mean``...), as stored,
         in Keras's layout: convolution kernels ``(*spatial, in, out)``.
