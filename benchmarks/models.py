@@ -1,8 +1,9 @@
 """Write the two networks of the benchmarks as legacy Keras 2 ``.h5`` files.
 
 ``lab.h5`` is the 150x150 chest X-ray classifier of a well-known lab on activations: four convolutions,
-eight layers with feature maps, 704 channels. ``vgg.h5`` is VGG16 at 300x300 under global average pooling:
-eighteen layers with feature maps, 5,696 channels. Both have random weights, the same on every run.
+eight layers with feature maps, 704 channels. Its convolutions are those of the demonstration network, which
+are trained; its head is random. ``vgg.h5`` is VGG16 at 300x300 under global average pooling: eighteen layers
+with feature maps, 5,696 channels. Its weights are random, the same on every run.
 
     python benchmarks/models.py OUT_DIR
 """
@@ -15,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import tf_keras
 from tf_keras import layers
+
+import fluoroscope
 
 
 def lab() -> tf_keras.Model:
@@ -36,6 +39,9 @@ def lab() -> tf_keras.Model:
         name="sequential_1",
     )
     set_weights(model, seed=1)
+    trained = tf_keras.models.load_model(fluoroscope.demo.network_path(), compile=False)
+    for name in ("conv2d_1", "conv2d_2", "conv2d_3", "conv2d_4"):
+        model.get_layer(name).set_weights(trained.get_layer(name).get_weights())
     return model
 
 
@@ -51,21 +57,17 @@ def vgg() -> tf_keras.Model:
 
 
 def set_weights(model: tf_keras.Model, *, seed: int) -> None:
-    """Give every kernel of `model` He-normal weights with zero sum per output channel, and zero biases.
+    """Give every kernel of `model` He-normal weights, and zero biases.
 
-    Plain He weights on a picture in [0, 1] leave a good part of the units without any activation, which
-    would make the maps cheaper to draw and to compress than those of a trained network. Without a sum, a
-    kernel sees contrasts, as trained ones mostly do. He et al., "Delving Deep into Rectifiers", 2015, eq. 10.
+    He et al., "Delving Deep into Rectifiers", 2015, eq. 10. As in trained networks, some channels stay
+    without any activation for a given picture.
     """
     rng = np.random.default_rng(seed)
     for layer in model.layers:
         if not layer.weights:
             continue
         kernel, bias = layer.get_weights()
-        fan_in = kernel[..., 0].size
-        drawn = rng.normal(scale=np.sqrt(2 / fan_in), size=kernel.shape)
-        inputs = tuple(range(kernel.ndim - 1))
-        drawn -= drawn.mean(axis=inputs, keepdims=True)
+        drawn = rng.normal(scale=np.sqrt(2 / kernel[..., 0].size), size=kernel.shape)
         layer.set_weights([drawn.astype(np.float32), np.zeros_like(bias)])
 
 
