@@ -93,9 +93,10 @@ def parse_bytes(text: str) -> int:
         For anything else.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text, re.IGNORECASE)
-    if match is None or float(match[1]) == 0:
+    size = int(float(match[1]) * _UNITS[match[2].lower()]) if match is not None else 0
+    if size < 1:
         raise UsageError(f"A size is a number with K, M, G or T behind it, such as 2G; not {text!r}.")
-    return int(float(match[1]) * _UNITS[match[2].lower()])
+    return size
 
 
 def _ceil_gib(size: int) -> int:

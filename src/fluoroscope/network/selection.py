@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, get_args
+from operator import index
+from typing import TYPE_CHECKING, SupportsIndex, cast, get_args
 
 from fluoroscope.errors import LayerNotFound, UsageError
 from fluoroscope.network.protocol import Family
@@ -55,13 +56,15 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
         return tuple(layer.name for layer in layers if layer.family != "input" and showable(layer))
     chosen: set[str] = set()
     excluded: set[str] = set()
-    terms = list(_terms(wanted))
+    only_excluded = True
+    terms = list(_terms(wanted, order))
     for term in terms:
-        if isinstance(term, str) and term.startswith("!"):
+        if isinstance(term, str) and term.startswith("!") and term not in order:
             excluded.update(_excluded(layers, term[1:]))
-        else:
-            chosen.update(_resolve(layers, term))
-    if terms and all(isinstance(term, str) and term.startswith("!") for term in terms):
+            continue
+        chosen.update(_resolve(layers, term))
+        only_excluded = False
+    if terms and only_excluded:
         chosen.update(select(network))
     if not chosen - excluded:
         raise UsageError(f"{wanted!r} leaves no layer. `fluoroscope summary MODEL` lists them.")
@@ -74,18 +77,30 @@ def showable(layer: Layer) -> bool:
     return layer.problem is None and 1 <= len(layer.shape) <= 4
 
 
-def _terms(wanted: Selection) -> Iterable[str | int | slice]:
+def _terms(wanted: Selection, names: Container[str]) -> Iterable[str | int | slice]:
     if isinstance(wanted, str):
-        # A comma can be part of no name that Keras writes.
-        yield from (term.strip() for term in wanted.split(",") if term.strip())
-    elif isinstance(wanted, (int, slice)):
-        yield wanted
-    elif wanted is not None:
-        yield from wanted
+        # Keras writes no name with a comma in it; ONNX may.
+        parts = [wanted] if wanted in names else wanted.split(",")
+        yield from (term if term in names else term.strip() for term in parts if term.strip())
+    elif isinstance(wanted, slice) or not isinstance(wanted, Iterable):
+        yield _term(wanted)
+    else:
+        yield from map(_term, wanted)
+
+
+def _term(term: object) -> str | int | slice:
+    if isinstance(term, (str, slice)):
+        return term
+    try:
+        return index(cast("SupportsIndex", term))
+    except TypeError as error:
+        raise UsageError(f"{term!r} is no name, number or range of layers.") from error
 
 
 def _resolve(layers: Sequence[Layer], term: str | int | slice) -> list[str]:
     if isinstance(term, slice):
+        if term.step == 0:
+            raise UsageError(f"{term!r}: a range cannot go in steps of 0.")
         return [layer.name for layer in layers[term] if showable(layer)]
     if isinstance(term, int):
         return [_numbered(layers, term).name]
@@ -105,10 +120,7 @@ def _resolve(layers: Sequence[Layer], term: str | int | slice) -> list[str]:
         return [_numbered(layers, int(term)).name]
     bounds = _RANGE.fullmatch(term)
     if bounds is not None:
-        start, stop, step = (int(part) if part is not None else None for part in bounds.groups())
-        if step == 0:
-            raise UsageError(f"{term!r}: a range cannot go in steps of 0.")
-        return [layer.name for layer in layers[slice(start, stop, step)] if showable(layer)]
+        return _resolve(layers, slice(*(int(part) if part is not None else None for part in bounds.groups())))
     if term in _FAMILIES:
         found = [layer.name for layer in layers if layer.family == term]
     else:
