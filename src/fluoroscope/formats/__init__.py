@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import NetworkError, RefusedFile, UnknownFormat
+from fluoroscope.errors import NetworkError, RefusedFile, UnknownFormat, UsageError
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -98,25 +98,35 @@ def open_network(
     if isinstance(source, Network):
         return source
     budget = budget or Budget()
-    path = None if isinstance(source, bytes) else os.fspath(source)
-    data = source if isinstance(source, bytes) else _read_file(Path(os.fspath(source)), budget)
+    path = None if isinstance(source, bytes) else _path(source)
+    data = source if isinstance(source, bytes) else _read_file(Path(_path(source)), budget)
     label = repr(path) if path is not None else "These bytes"
     name = Path(path).stem if path is not None else "network"
     try:
         form = _recognise(data)
         opened = form.read(data, name, budget)
+        provenance = Provenance(
+            path=path,
+            format=form.name,
+            writer=opened.writer,
+            backend=opened.backend,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            notes=(*opened.notes, *_weight_notes(opened.graph.weights)),
+        )
+        return OnnxNetwork(opened.graph, provenance, budget=budget, resize=opened.resize, threads=threads)
     except NetworkError as error:
         raise type(error)(f"{label}: {error}") from error
-    provenance = Provenance(
-        path=path,
-        format=form.name,
-        writer=opened.writer,
-        backend=opened.backend,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        notes=(*opened.notes, *_weight_notes(opened.graph.weights)),
-    )
-    return OnnxNetwork(opened.graph, provenance, budget=budget, resize=opened.resize, threads=threads)
+
+
+def _path(source: str | os.PathLike[str]) -> str:
+    try:
+        return os.fspath(source)
+    except TypeError as error:
+        raise UsageError(
+            "A network is given as a path, the bytes of a file, or an open network; not as "
+            f"{type(source).__name__}. A live model is saved first: model.save('model.keras')."
+        ) from error
 
 
 def _read_file(path: Path, budget: Budget) -> bytes:
@@ -133,8 +143,10 @@ def _read_file(path: Path, budget: Budget) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error
-    except OSError as error:
-        raise NetworkError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a zero byte in it.
+        reason = getattr(error, "strerror", None) or error
+        raise NetworkError(f"{str(path)!r} cannot be read: {reason}.") from error
 
 
 def _directory_error(path: Path) -> NetworkError:
