@@ -281,6 +281,21 @@ def test_damaged_exif_is_no_reason_to_refuse_a_picture():
     np.testing.assert_array_equal(open_image(data).pixels, decoded(encoded(RGB, "JPEG"), "RGB"))
 
 
+def test_exif_is_found_behind_fill_bytes_and_other_segments():
+    exif = PIL.Image.Exif()
+    exif[274] = 8
+    data = encoded(RGB, "JPEG", exif=exif)
+    expected = open_image(data).pixels
+    at = data.index(b"\xff\xe1")
+    # A fill byte, a comment that mentions EXIF, and the segment itself, twice.
+    segment = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+    comment = b"\xff\xfe\x00\x0cExif\0\0\xff\xe1\0\0"
+    for inserted in (b"\xff", comment, segment):
+        image = open_image(data[:at] + inserted + data[at:])
+        np.testing.assert_array_equal(image.pixels, expected)
+        assert any("orientation 8" in step for step in image.steps)
+
+
 # ICC profiles
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -383,6 +398,16 @@ def test_a_picture_of_one_frame(form):
     assert not any("of several" in step for step in open_image(data).steps)
     with pytest.raises(PictureError, match="there is no frame 1"):
         open_image(data, frame=1)
+
+
+def test_a_gif_with_gaps_between_its_blocks():
+    data = encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:])
+    control = data.index(b"!\xf9", data.index(b"!\xf9") + 1)  # Of the second frame.
+    spaced = data[:control] + b"\0\0" + data[control:]
+    for frame in range(3):
+        np.testing.assert_array_equal(
+            open_image(spaced, frame=frame).pixels, open_image(data, frame=frame).pixels
+        )
 
 
 @pytest.mark.parametrize("frame", [-1, 10_000])
