@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -157,7 +156,7 @@ def _from_pillow(image: PIL.Image.Image, frame: int, background: Colour, max_pix
     if frame:
         raise UsageError(f"A Pillow image is taken at the frame it stands at: call its seek({frame}) first.")
     given = getattr(image, "filename", "")
-    name = printable(Path(os.fsdecode(given)).name) if given else "picture"
+    name = printable(os.path.basename(os.fsdecode(given))) if given else "picture"
     form = f"Pillow image ({image.format})" if image.format else "Pillow image"
     with _named("The Pillow image given"):
         check_size(image.width, image.height, max_pixels)

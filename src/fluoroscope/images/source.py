@@ -6,7 +6,6 @@ import hashlib
 import os
 import stat
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from fluoroscope.errors import PictureError, UsageError
@@ -99,7 +98,7 @@ def _read_path(given: str | os.PathLike[str], limit: int) -> Source:
     except (OSError, ValueError) as error:  # Symlink loops, too long names; a NUL in the name.
         reason = getattr(error, "strerror", None) or error
         raise PictureError(f"{label} cannot be opened: {reason}. Check the path.") from error
-    return _checked(Source(data=data, name=printable(Path(path).name), path=path, label=label), limit)
+    return _checked(Source(data=data, name=printable(os.path.basename(path)), path=path, label=label), limit)
 
 
 def _read_stream(stream: Any, limit: int) -> Source:
@@ -121,7 +120,7 @@ def _read_stream(stream: Any, limit: int) -> Source:
             break
         pieces.append(piece)
         length += len(piece)
-    name = printable(Path(path).name) if path else "picture"
+    name = printable(os.path.basename(path)) if path else "picture"
     return _checked(Source(data=b"".join(pieces), name=name, path=None, label=label), limit)
 
 
