@@ -89,3 +89,19 @@ def test_networks_of_half_precision_run_in_full(name: str, tmp_path: Path):
     names = [layer.name for layer in models["mixed_float16"].layers[1:]]
     network = fluoroscope.open_network(save(models["mixed_float16"], tmp_path / "model.h5"))
     assert_same(network, batches, dict(zip(names, values.values(), strict=True)), TOLERANCE)
+
+
+def test_functions_between_layers_leave_the_layers_their_weights(tmp_path: Path):
+    """Keras 3 keeps ``x + y`` as an operation called add; the layer Add beside it has a name like it."""
+    keras = framework("keras")
+    entry = keras.Input((4, 4, 3))
+    left = keras.layers.Conv2D(3, 1, name="left")(entry)
+    right = keras.layers.Conv2D(3, 1, name="right")(keras.layers.Add()([left, entry]))
+    model = randomise(keras.Model(entry, [right, left + entry]))
+    batches = pictures(model)
+    network = fluoroscope.open_network(save(model, tmp_path / "model.keras"))
+    values = reference(keras, keras.Model(entry, right), batches)
+    results = network.run(batches[0], list(values))
+    for name, value in values.items():
+        np.testing.assert_allclose(results[name], value, atol=TOLERANCE * np.abs(value).max())
+    assert [layer.kind for layer in network.layers if layer.problem] == ["ops.Add"]

@@ -194,6 +194,9 @@ class _Weights:
             if isinstance(node, LayerNode) and node.kind == "InputLayer" and model.sequential and place == 0:
                 # It is not among the layers of a Sequential.
                 continue
+            if isinstance(node, LayerNode) and node.kind.startswith("ops."):
+                # A function such as x + y is an operation of the model, not one of its layers.
+                continue
             if self._skip_twins and self._seen(node):
                 yield place, node, ""
                 continue
