@@ -96,7 +96,7 @@ class _Weights:
         self._backend = backend
         self._datasets = file.datasets(_WEIGHTS)
         self._used: dict[str, Array] = {}
-        self._groups = _texts(file.attributes(_WEIGHTS), "layer_names")
+        self._groups = dict.fromkeys(_texts(file.attributes(_WEIGHTS), "layer_names"))
 
     def of(self, root: ModelNode) -> dict[TreePath, dict[str, Array]]:
         """For each layer, its weights by name.
