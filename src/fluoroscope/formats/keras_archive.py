@@ -77,8 +77,8 @@ def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
         raise WeightMismatch(
             "It has an architecture but no weights. Save the whole model: model.save('m.keras')."
         )
-    # An optimizer keeps up to two numbers for each weight.
-    file = Hdf5File(archive.read(_WEIGHTS, limit=4 * limit), limits)
+    # Only what has to be unpacked takes memory: a stored member is at most as long as the file.
+    file = Hdf5File(archive.read(_WEIGHTS, limit=max(limit, len(data))), limits)
     weights = _all_weights(file, root, major)
     unfolded = unfold(root, weights, limits=limits)
     if any(name in file for name in _OPTIMIZERS):

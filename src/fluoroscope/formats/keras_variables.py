@@ -118,7 +118,7 @@ _ROLE = re.compile(
     r"(?:^|_)(depthwise_kernel|pointwise_kernel|recurrent_kernel|kernel|bias|gamma|beta|moving_mean"
     r"|moving_variance|running_mean|running_std|embeddings|alphas?|W|b|U)(?:_\d+)?$"
 )
-_STRAY = re.compile(r"(seed_generator|random_generator|seed_generator_state|StateVar|rng)([/:_\d]|$)")
+_STRAY = re.compile(r"(^|/)((seed|random)_generator(_\d+)?/vars/\d+|(seed_generator_state|StateVar)(:\d+)?)$")
 
 
 def expected(kind: str, config: Mapping[str, Any], *, major: int) -> tuple[Variable, ...] | None:
