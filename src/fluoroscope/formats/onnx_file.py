@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _TRIAL_SIZES = ((256, 256), (224, 224), (299, 299), (48, 320), (32, 320), (64, 64), (32, 32), (28, 28))
 """Height and width of the pictures that a network of free size is tried with, until one fits it."""
 
+_TRIAL_ROOM = 16
+"""A trial with two pictures, or larger ones, may take so many times the budget: it allocates nothing."""
+
 
 def read(
     data: bytes, *, name: str, budget: Budget, size: tuple[int, int] | None = None
@@ -125,12 +128,17 @@ class _Graph:
         batch: int,
         size: tuple[int, int] = (1, 1),
         forgiving: bool = False,
+        trial: bool = False,
     ) -> Trace:
-        """With so many pictures, of a size where it is free."""
+        """With so many pictures, of a size where it is free.
+
+        Only for a trial: then more than the budget is no error. Nothing is allocated for it.
+        """
         types = {
             entry.tensor: TensorType(np.dtype(entry.dtype), _filled(entry, batch, size)) for entry in inputs
         }
-        return trace(self.nodes, self._weights, types, self._opset, self._budget, forgiving=forgiving)
+        budget = Budget(memory=_TRIAL_ROOM * self._budget.memory) if trial else self._budget
+        return trace(self.nodes, self._weights, types, self._opset, budget, forgiving=forgiving)
 
 
 def _filled(entry: GraphInput, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
@@ -152,17 +160,19 @@ def _examine(
     declared = next((entry.shape[0] for entry in inputs if entry.shape[0]), None)
     size = _fitting_size(graph, inputs) if free else (1, 1)
     one = _attempt(graph, inputs, 1, size, forgiving=free)
-    two = _attempt(graph, inputs, 2, size, forgiving=free)
+    two = _attempt(graph, inputs, 2, size, forgiving=free, trial=True)
     pictured = _pictured(graph.nodes, inputs)
-    any_batch = one is not None and two is not None and _takes_any_batch(one, two, pictured)
+    any_batch = one is not None and two is not None and _scales(one, two, 2, pictured)
+    if one is None or (declared or 1) > 1:
+        fixed = graph.trace(inputs, batch=declared or 1, size=size, forgiving=free)
+        any_batch = any_batch and one is not None and _scales(one, fixed, declared or 1, pictured)
+        one = one if one is not None and any_batch else fixed
     batch = None if any_batch else declared or 1
-    if one is None or batch not in (None, 1):
-        one = graph.trace(inputs, batch=batch or 1, size=size, forgiving=free)
     shapes: dict[str, tuple[int | None, ...]] = {name: kind.shape for name, kind in one.types.items()}
     unknown: dict[str, str] = {}
     if free:
         larger = (size[0] + 64, size[1] + 64)
-        other = graph.trace(inputs, batch=batch or 1, size=larger, forgiving=True)
+        other = graph.trace(inputs, batch=batch or 1, size=larger, forgiving=True, trial=True)
         shapes = {name: _common(shape, other.types.get(name)) for name, shape in shapes.items()}
     else:
         _refuse_any_size(graph.nodes, one)
@@ -178,10 +188,16 @@ def _examine(
 
 
 def _attempt(
-    graph: _Graph, inputs: Sequence[GraphInput], batch: int, size: tuple[int, int], *, forgiving: bool
+    graph: _Graph,
+    inputs: Sequence[GraphInput],
+    batch: int,
+    size: tuple[int, int],
+    *,
+    forgiving: bool,
+    trial: bool = False,
 ) -> Trace | None:
     try:
-        return graph.trace(inputs, batch=batch, size=size, forgiving=forgiving)
+        return graph.trace(inputs, batch=batch, size=size, forgiving=forgiving, trial=trial)
     except DamagedFile:
         # It may be made for one certain batch; if not, tracing that says what is wrong.
         return None
@@ -191,7 +207,7 @@ def _fitting_size(graph: _Graph, inputs: Sequence[GraphInput]) -> tuple[int, int
     """Of the usual sizes, the one with which most of the graph makes sense."""
     best, fewest = _TRIAL_SIZES[0], len(graph.nodes) + 1
     for size in _TRIAL_SIZES:
-        traced = graph.trace(inputs, batch=1, size=size, forgiving=True)
+        traced = graph.trace(inputs, batch=1, size=size, forgiving=True, trial=True)
         unknown = sum(node.output[0] in traced.unknown for node in graph.nodes)
         if unknown < fewest:
             best, fewest = size, unknown
@@ -209,15 +225,17 @@ def _pictured(nodes: Sequence[onnx.NodeProto], inputs: Sequence[GraphInput]) -> 
     return names
 
 
-def _takes_any_batch(one: Trace, two: Trace, pictured: Iterable[str]) -> bool:
-    """True when whatever begins with a batch of one in one trace begins with a batch of two in the other."""
+def _scales(one: Trace, many: Trace, batch: int, pictured: Iterable[str]) -> bool:
+    """True when what begins with a batch of one in one trace, begins with the other's batch in the other."""
     for name in pictured:
-        first, second = one.types.get(name), two.types.get(name)
-        if (first is None) != (second is None):
-            return False
-        if first is None or second is None or name in one.values or first.shape[:1] != (1,):
+        first, other = one.types.get(name), many.types.get(name)
+        if first is None or other is None:
+            if first is not other:
+                return False
             continue
-        if second.shape != (2, *first.shape[1:]):
+        begins = first.shape[:1] == (1,) or other.shape[:1] == (batch,)
+        fits = first.shape[:1] == (1,) and other.shape == (batch, *first.shape[1:])
+        if begins and not fits and name not in one.values:
             return False
     return True
 

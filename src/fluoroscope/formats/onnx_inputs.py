@@ -103,4 +103,6 @@ def _usual_axis(dims: Sequence[int | None]) -> int:
         return 2
     if len(dims) != 4:
         return min(1, len(dims) - 1)
-    return 3 if dims[3] in _COLOURS and dims[1] not in _COLOURS else 1
+    if dims[3] not in _COLOURS or dims[1] in _COLOURS:
+        return 1
+    return 3 if dims[1] is None or dims[1] > dims[3] else 1

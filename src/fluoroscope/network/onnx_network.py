@@ -56,7 +56,9 @@ class OnnxNetwork:
         self._threads = threads
         self._provenance = provenance
         self._inputs = tuple(
-            InputSpec(name=entry.layer, shape=_channels_last(entry.shape, entry.channel_axis))
+            InputSpec(
+                name=entry.layer, shape=_channels_last(entry.shape, entry.channel_axis), dtype=entry.dtype
+            )
             for entry in graph.inputs
         )
         weights = sum(array.nbytes for array in graph.weights.values())

@@ -54,10 +54,14 @@ class InputSpec:
         The input layer's name.
     shape
         Without batch, channels last: ``(height, width, channels)`` for a picture.
+    dtype
+        NumPy's name of the type that the network computes with there. Whatever is given is converted; to a
+        type of whole numbers only where nothing is lost.
     """
 
     name: str
     shape: Shape
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -210,7 +210,15 @@ class _Walk:
         if node.op_type in _POOLS and integer(node, "ceil_mode", 0):
             for proto in made.values():
                 _drop_empty_windows(node, self._shape(node, 0), proto)
+        if node.op_type == "Reshape":
+            self._check_reshape(node, made)
         return made
+
+    def _check_reshape(self, node: onnx.NodeProto, made: Mapping[str, onnx.TypeProto]) -> None:
+        """ONNX's inference believes a shape that holds more or less than there is."""
+        before, after = self.types[node.input[0]], _tensor_type(made[node.output[0]])
+        if after and before.known and after.known and after.elements != before.elements:
+            raise DamagedFile(f"Node {title(node)} cannot make {list(after.shape)} of {list(before.shape)}.")
 
     def _proto_of(self, name: str) -> onnx.TypeProto:
         proto = self._protos.get(name)
