@@ -42,7 +42,7 @@ def test_json_is_the_whole_table(model: Path) -> None:
     network = fs.open_network(model)
     told: dict[str, Any] = json.loads(run("summary", model, "--json").stdout)["network"]
     assert told["parameters"] == {"total": 620, "trainable": 620, "non_trainable": 0}
-    assert told["inputs"] == [{"name": "picture", "shape": [20, 20, 3]}]
+    assert told["inputs"] == [{"name": "picture", "shape": [20, 20, 3], "dtype": "float32"}]
     assert told["outputs"] == ["probability"]
     assert told["file"]["sha256"] == network.provenance.sha256
     assert [layer["name"] for layer in told["layers"]] == [layer.name for layer in network.layers]

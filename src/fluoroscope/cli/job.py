@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,15 @@ from fluoroscope.output.typography import counted
 if TYPE_CHECKING:
     from fluoroscope.activations import Activations
     from fluoroscope.network.protocol import Network
+
+
+_WRITERS = {
+    ".pdf": "fluoroscope.output.pdf",
+    ".png": "fluoroscope.output.poster",
+    ".npz": "fluoroscope.output.arrays",
+    "": "fluoroscope.output.folder",
+}
+"""What writes each kind of output; see `fluoroscope.output.save.KINDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +105,7 @@ class Job:
         start = time.perf_counter()
         prepared = self.options.prepare(network, path)
         progress.running()
+        _import_ahead(output)
         groups = Groups(network, prepared, names, memory=self.budget.memory)
         # A single group is run once, however often it is looked at.
         watched = Watched(list(groups) if len(groups) == 1 else groups)
@@ -115,6 +126,21 @@ class Job:
                 read_prediction(rows[name], values, self.classes) for name, values in predictions.items()
             ),
         )
+
+
+def _import_ahead(output: str) -> None:
+    """Import what will write `output` in a thread, while onnxruntime works and lets go of the interpreter."""
+    from importlib import import_module
+    from threading import Thread
+
+    from fluoroscope.output.save import kind_of
+
+    # First, and here: two threads that import at once can meet half-made modules.
+    import_module("onnxruntime")
+
+    module = _WRITERS[kind_of(output)]
+    if module not in sys.modules:
+        Thread(target=import_module, args=(module,)).start()
 
 
 def _save_channel(

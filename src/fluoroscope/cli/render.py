@@ -166,12 +166,15 @@ def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: 
                 if not pictures.several:
                     raise
                 codes.append(error.exit_code)
-                results.append({"picture": path, "error": as_json(error)})
-                if not json:
+                if json:
+                    results.append({"picture": path, "error": as_json(error)})
+                else:
                     print(f"Skipped. {TITLES[error.exit_code]}: {message(error)}", file=sys.stderr)
                 continue
-            results.append(outcome.as_json())
-            if talk:
+            # Kept only where it will be told: there can be many pictures.
+            if json:
+                results.append(outcome.as_json())
+            elif talk:
                 print(outcome.words())
     if json:
         show_json({"network": job.model, "results": results, "left_out": pictures.left_out})
