@@ -26,13 +26,19 @@ PICTURES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, st.sampled_from([sh
 
 @pytest.fixture(params=["isal", "zlib"])
 def compressor(request, monkeypatch):
-    """Each of the two compressors; without isal it cannot be imported."""
+    """Each of the two compressors, for pictures of any size; without isal it cannot be imported."""
+    monkeypatch.setattr(png_module, "_SMALL", 0)
     if request.param == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-        assert isinstance(png_module._compressor(), type(zlib.compressobj()))
+        assert isinstance(png_module._compressor(1), type(zlib.compressobj()))
     else:
-        assert not isinstance(png_module._compressor(), type(zlib.compressobj()))
+        assert not isinstance(png_module._compressor(1), type(zlib.compressobj()))
     return request.param
+
+
+def test_small_pictures_are_compressed_harder():
+    assert isinstance(png_module._compressor(png_module._SMALL), type(zlib.compressobj()))
+    assert not isinstance(png_module._compressor(png_module._SMALL + 1), type(zlib.compressobj()))
 
 
 def opened(data):

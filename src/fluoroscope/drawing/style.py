@@ -36,9 +36,11 @@ class Style:
     def __post_init__(self) -> None:
         if self.colormap is not None and self.colormap not in COLORMAPS:
             raise UsageError(f"No colour map is called {self.colormap!r}. There are {', '.join(COLORMAPS)}.")
-        for name, value, least in (("columns", self.columns, 1), ("zoom", self.zoom, 1), ("gap", self.gap, 0)):
-            if value < least:
-                raise UsageError(f"{name} is a whole number from {least} on, not {value}.")
+        least = {"columns": 1, "zoom": 1, "gap": 0}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if value < lowest:
+                raise UsageError(f"{name} is a whole number from {lowest} on, not {value}.")
 
     @property
     def palette(self) -> str:
