@@ -323,7 +323,7 @@ def test_options_that_mean_nothing_are_code_2(folder: Path, options: list[str], 
 def test_notes_on_the_network_are_said(folder: Path) -> None:
     write_network(folder / "broken.onnx", broken=True)
     text = run("render", "broken.onnx", "cat.png", "-o", "v.npz").stdout
-    assert "NaN or infinite weights in kernel" in text
+    assert "note  NaN or infinite weights in kernel\n" in text
     # conv_1, relu_1, pool_1, and everything after: each output of a product with NaN.
     assert "channels with NaN or infinite values: " in text
     layers = told("broken.onnx", "cat.png", "-o", "v.npz")["results"][0]["layers"]

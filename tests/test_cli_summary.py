@@ -56,8 +56,14 @@ def test_json_is_the_whole_table(model: Path) -> None:
 
 def test_a_free_size_is_filled_in(tmp_path: Path) -> None:
     model = write_network(tmp_path / "free.onnx", size=None)
-    assert "? × ? × 3" in run("summary", model).stdout
+    text = run("summary", model).stdout
+    assert "? × ? × 3" in text
+    assert "activations by the size of the picture: see --size" in text
+    conv = json.loads(run("summary", model, "--json").stdout)["network"]["layers"][1]
+    assert (conv["shape"], conv["activation_bytes"]) == ([None, None, 20], None)
     sized = run("summary", model, "--size", "32x40").stdout
+    # (32·40·3 + 2·30·38·20 + 15·19·20 + 2·20 + 2·3) · 4 bytes
+    assert "216 KiB activations of one picture" in sized
     assert "30 × 38 × 20" in sized
     assert "15 × 19 × 20" in sized
 

@@ -170,7 +170,7 @@ def network_remarks(network: Network) -> list[str]:
             f"{counted(len(broken), 'layer')} cannot be run, from {speakable(broken[0].name, _NAME)} on: "
             f"{speakable(broken[0].problem or '')}"
         )
-    return [painted("note", "yellow") + wrapped(f"    {text}", indent=6)[4:] for text in texts]
+    return [painted("note", "yellow") + wrapped(f"note  {text}", indent=6)[len("note") :] for text in texts]
 
 
 def _top(prediction: Prediction) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from fluoroscope.network.protocol import Network
+    from fluoroscope.network.protocol import Layer, Network
 
 _COLOURS: Mapping[str, str] = {
     "conv": "cyan", "pool": "magenta", "dense": "yellow", "merge": "green", "normalization": "blue",
@@ -62,7 +62,6 @@ def summary(
 def as_json(network: Network) -> dict[str, Any]:
     """The whole table for machines; ``docs/cli.md`` says what each entry means."""
     from fluoroscope import __version__
-    from fluoroscope.network.budget import activation_bytes
     from fluoroscope.network.summary import totals
 
     return {
@@ -72,11 +71,18 @@ def as_json(network: Network) -> dict[str, Any]:
         "outputs": list(network.outputs),
         "parameters": totals(network),
         "layers": [
-            {"number": number, **asdict(layer), "activation_bytes": activation_bytes(layer.shape)}
+            {"number": number, **asdict(layer), "activation_bytes": _activation_bytes(layer)}
             for number, layer in enumerate(network.layers)
         ],
         "fluoroscope": __version__,
     }
+
+
+def _activation_bytes(layer: Layer) -> int | None:
+    """Memory of a layer's output for one picture; None where its shape is not known, or a size of it open."""
+    from fluoroscope.network.budget import activation_bytes
+
+    return None if not layer.shape or None in layer.shape else activation_bytes(layer.shape)
 
 
 def _print(network: Network) -> None:
@@ -175,7 +181,7 @@ def _compact_table(network: Network) -> Table:
 def _totals(network: Network) -> Text:
     from rich.text import Text
 
-    from fluoroscope.network.budget import activation_bytes, human_bytes
+    from fluoroscope.network.budget import human_bytes
     from fluoroscope.network.summary import totals
 
     counts = totals(network)
@@ -186,9 +192,11 @@ def _totals(network: Network) -> Text:
         ("not trainable", counts["non_trainable"]),
     ):
         text.append(f"{count:,}", style="bold").append(f" {words}   ", style="dim")
-    memory = sum(activation_bytes(layer.shape) for layer in network.layers if layer.problem is None)
-    text.append(human_bytes(memory), style="bold").append(" activations of one picture", style="dim")
-    return text
+    sizes = [_activation_bytes(layer) for layer in network.layers if layer.problem is None]
+    if None in sizes:
+        return text.append("activations by the size of the picture: see --size", style="dim")
+    memory = human_bytes(sum(size or 0 for size in sizes))
+    return text.append(memory, style="bold").append(" activations of one picture", style="dim")
 
 
 def _remarks(network: Network) -> list[Text]:
