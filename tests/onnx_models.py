@@ -1,5 +1,7 @@
 """Small ONNX models for the tests, and plain onnxruntime to compare with."""
 
+from copy import deepcopy
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -33,6 +35,7 @@ def chain(nodes, weights=None, *, shape=("N", 2, 16, 12), **options):
     Of `weights` it has those that are taken.
     """
     before = "x"
+    nodes = deepcopy(nodes)
     for place, one in enumerate(nodes):
         one.input.insert(0, before)
         if not one.output:

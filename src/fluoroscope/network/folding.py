@@ -42,10 +42,18 @@ def fold(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None
     """
     try:
         with np.errstate(all="raise"):
-            return FOLDABLE[node.op_type](node, arrays)
+            value = FOLDABLE[node.op_type](node, arrays)
     except (ArithmeticError, IndexError, TypeError, ValueError):
         # A contradiction, or an overflow: not a number to rest a budget on.
         return None
+    # Where a slice ends may be said with the largest number there is.
+    numbers = [*arrays[: 1 if node.op_type == "Slice" else None], value]
+    return value if all(array is None or _is_ordinary(array) for array in numbers) else None
+
+
+def _is_ordinary(array: _Array) -> bool:
+    """True for numbers of 32 bits; beyond, onnxruntime's Min of 64-bit numbers compares the lower half."""
+    return array.dtype.kind != "i" or bool(((array > -(2**31)) & (array < 2**31)).all())
 
 
 def _shape(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None:
