@@ -7,7 +7,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
+from onnx import helper
 
 import fluoroscope as fs
 from cli_toy import in_terminal, plain, run, write_network
@@ -151,6 +153,29 @@ def test_a_narrow_terminal_gets_lines_that_fit(model: Path) -> None:
         assert layer.name in text
         assert layer.kind in text
         assert " × ".join(map(str, layer.shape)) in text
+
+
+def test_what_a_layer_takes_is_broken_between_names(tmp_path: Path) -> None:
+    names = [f"a_name_of_some_length_{i}" for i in range(4)]
+    nodes = [helper.make_node("Relu", ["picture"], [name], name=name) for name in names]
+    nodes.append(helper.make_node("Sum", names, ["total"], name="total"))
+    picture = helper.make_tensor_value_info("picture", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    total = helper.make_tensor_value_info("total", onnx.TensorProto.FLOAT, [1, 3, 8, 8])
+    graph = helper.make_graph(nodes, "branches", [picture], [total])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    model.ir_version = 10
+    onnx.save(model, tmp_path / "branches.onnx")
+
+    def rows(columns: int) -> list[str]:
+        text = plain(in_terminal(tmp_path, columns, "summary", "branches.onnx"))
+        return text.partition("total  ")[2].splitlines()
+
+    # One line, a line a name, and two lines a layer where not even that fits.
+    assert ", ".join(names) in rows(200)[0]
+    assert [name in row for name, row in zip(names, rows(100), strict=False)] == [True] * 4
+    assert " 8 × 8 × 3 " in rows(100)[0]
+    assert "1 × 1" in rows(100)[0]
+    assert rows(60)[1].split()[0] == "Sum"
 
 
 def test_no_colour_where_none_is_wanted(model: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,9 @@ _COLOURS: Mapping[str, str] = {
     "conv": "cyan", "pool": "magenta", "dense": "yellow", "merge": "green", "normalization": "blue",
 }  # fmt: skip
 """Of the name of a layer, by its family; others have none."""
+
+_BETWEEN = 2
+"""Blanks between the columns of a table."""
 
 _NAME = 80
 """Characters of a name that are shown in a table."""
@@ -89,12 +92,11 @@ def _print(network: Network) -> None:
     """Title, table, totals, remarks."""
     from rich.text import Text
 
+    cells = _cells(network)
+    table = _full_table(cells)
     target = console()
-    table = _full_table(network)
-    if target.is_terminal:
-        natural = target.measure(table, options=target.options.update(width=10_000)).maximum
-        if natural > target.width:
-            table = _compact_table(network)
+    if target.is_terminal and _least_width(cells) > target.width:
+        table = _compact_table(cells)
     show(_title(network), table, Text(), _totals(network), *_remarks(network))
 
 
@@ -124,7 +126,8 @@ def _cells(network: Network) -> list[list[Text]]:
 
     rows: list[list[Text]] = []
     for layer, row in zip(network.layers, table(network), strict=True):
-        cells = [Text(speakable(cell, _NAME)) for cell in row]
+        takes = ", ".join(speakable(name, _NAME) for name in layer.inputs) if row[-1] else ""
+        cells = [Text(speakable(cell, _NAME)) for cell in row[:-1]] + [Text(takes)]
         cells[0].stylize("dim")
         cells[1].stylize(f"bold {_COLOURS.get(layer.family, '')}")
         cells[5].stylize("dim")
@@ -154,24 +157,39 @@ def _table(*headings: str) -> Table:
     return table
 
 
-def _full_table(network: Network) -> Table:
+def _least_width(cells: Sequence[Sequence[Text]]) -> int:
+    """Columns of a terminal that the full table needs, where what layers take may be broken between names."""
+    from rich.cells import cell_len
+
+    from fluoroscope.network.summary import HEADINGS
+
+    widths = [
+        max(map(cell_len, (heading, *(row[i].plain for row in cells)))) for i, heading in enumerate(HEADINGS)
+    ]
+    names = " ".join(row[-1].plain for row in cells).split()
+    widths[-1] = max((cell_len(name) for name in (HEADINGS[-1], *names)), default=0) if names else 0
+    return sum(widths) + _BETWEEN * (len(widths) - 1)
+
+
+def _full_table(cells: Sequence[Sequence[Text]]) -> Table:
     """A line a layer."""
     from fluoroscope.network.summary import HEADINGS
 
-    cells = _cells(network)
     last = len(HEADINGS) if any(row[-1] for row in cells) else len(HEADINGS) - 1
     table = _table(*HEADINGS[:last])
+    for column in table.columns[: len(HEADINGS) - 1]:
+        column.no_wrap = True
     for row in cells:
         table.add_row(*row[:last])
     return table
 
 
-def _compact_table(network: Network) -> Table:
+def _compact_table(cells: Sequence[Sequence[Text]]) -> Table:
     """Two lines a layer, for a narrow terminal: type beneath name, receptive field beneath shape."""
     from rich.text import Text
 
     table = _table("#", "Layer\ntype", "Output shape\nreceptive field", "Params")
-    for number, name, kind, shape, parameters, field, takes in _cells(network):
+    for number, name, kind, shape, parameters, field, takes in cells:
         kind.stylize("dim")
         left = [name, kind, *([Text("takes ", "dim") + takes] if takes else [])]
         table.add_row(number, Text("\n").join(left), Text("\n").join([shape, field]), parameters)
