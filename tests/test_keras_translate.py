@@ -303,6 +303,29 @@ def test_sizes_left_free_are_fixed_on_request():
     np.testing.assert_allclose(free.run(picture, ["c"])["c"], fixed.run(picture, ["c"])["c"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("kind", ["conv", "MaxPooling2D", "AveragePooling2D"])
+def test_padding_of_free_sizes_is_that_of_known_ones(kind: str, size: int, stride: int):
+    """Where padding depends on the size, onnxruntime finds it when it runs, by the same rule."""
+    made = (
+        conv(size=size, strides=stride, padding="same")
+        if kind == "conv"
+        else layer(kind, pool_size=size, strides=stride, padding="same")
+    )
+    free = model(made, shape=(None, None, 1))
+    open_size = OnnxNetwork(translate(free), PROVENANCE)
+    if 1 < size < stride:
+        assert "which depends on the picture's size" in str(open_size.layer("it").problem)
+        return
+    for sides in ((6, 7), (9, 5), (12, 8)):
+        picture = np.random.default_rng(0).normal(size=(1, *sides, 1)).astype(np.float32)
+        fixed = OnnxNetwork(translate(free, size=sides), PROVENANCE)
+        np.testing.assert_allclose(
+            open_size.run(picture, ["it"])["it"], fixed.run(picture, ["it"])["it"], rtol=1e-5, atol=1e-6
+        )
+
+
 def test_a_size_that_contradicts_the_file():
     with pytest.raises(UsageError, match=r"takes pictures of 4 x 4 \(None: any\), not of \(8, 8\)"):
         translate(model(conv()), size=(8, 8))

@@ -12,8 +12,8 @@ from fluoroscope.network.protocol import FloatArray
 def batch_normalization(step: Step) -> Value:
     """By the moving statistics, as Keras does outside training.
 
-    onnxruntime's operator takes a third less time than a multiplication and an addition on large maps, and
-    agrees with the exact value to 1.3e-7; it is taken wherever the axis is the tensor's channel axis.
+    onnxruntime's operator takes 0.55 to 0.85 of the time of a multiplication and an addition, and agrees with
+    the exact value to 1.3e-7; it is taken wherever the axis is the tensor's channel axis.
     """
     value = step.value
     places = step.options.axes("axis", value.rank, default=-1)
