@@ -194,6 +194,15 @@ def test_a_permute_before_convolutions_says_where_the_channels_are():
     np.testing.assert_allclose(out["c"][..., 0], picture.sum(-1), rtol=1e-6, atol=1e-6)
 
 
+def test_a_reshape_before_channels_first_layers_says_where_the_channels_are():
+    pad = layer("ZeroPadding2D", "pad", padding=1, data_format="channels_first")
+    net = network(layer("Reshape", "fold", target_shape=[3, 4, 5]), pad, shape=[60])
+    assert [row.shape for row in net.layers] == [(60,), (4, 5, 3), (6, 7, 3)]
+    values = np.arange(60, dtype=np.float32)[None]
+    expected = np.moveaxis(values.reshape(1, 3, 4, 5), 1, -1)
+    np.testing.assert_array_equal(net.run(values, ["fold"])["fold"], expected)
+
+
 def test_values_of_fewer_axes_are_broadcast_behind_the_batch():
     gate = layer("GlobalMaxPooling2D", "gate")
     net = network(gate, (layer("Multiply", "out"), ["input", "gate"]), shape=(2, 2, 3))
