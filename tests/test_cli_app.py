@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -189,6 +190,18 @@ def test_the_reader_of_a_pipe_may_leave(folder: Path) -> None:
     _, said = process.communicate(timeout=60)
     assert said == ""
     assert process.returncode == 1
+
+
+def test_streams_may_be_closed(folder: Path) -> None:
+    for words, code in (
+        ("summary toy.onnx", 0),
+        ("render toy.onnx cat.png -o v.npz", 0),
+        ("--help", 0),
+        ("summary absent.h5", 3),
+    ):
+        line = f"{shlex.quote(sys.executable)} -m fluoroscope {words} >&- 2>&-"
+        process = subprocess.run(["sh", "-c", line], cwd=folder, capture_output=True, text=True, check=False)
+        assert process.returncode == code, words
 
 
 SLOW = """

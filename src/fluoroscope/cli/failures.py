@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import typer
 
-from fluoroscope.cli.terminal import lines, show, show_json
+from fluoroscope.cli.terminal import is_terminal, lines, show, show_json
 from fluoroscope.errors import FluoroscopeError
 from fluoroscope.output.typography import speakable
 
@@ -122,7 +122,7 @@ def _hint(error: Exception) -> str:
 
 
 def _show_block(title: str, text: str, hint: str) -> None:
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         print(f"{title}: {text}", *([hint] if hint else []), sep="\n", file=sys.stderr)
         return
     from rich.panel import Panel

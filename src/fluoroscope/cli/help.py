@@ -14,6 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from fluoroscope.cli.terminal import is_terminal
+
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
         ("fluoroscope demo", "the bundled network and X-ray, to a PDF"),
@@ -83,7 +85,7 @@ class Group(TyperGroup):
 
 
 def _boxes() -> bool:
-    return sys.stdout.isatty()
+    return is_terminal(sys.stdout)
 
 
 def _unwrapped(text: str | None) -> str | None:

@@ -7,6 +7,7 @@ import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from fluoroscope.cli.terminal import is_terminal
 from fluoroscope.output.typography import speakable
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Progress:
 
     def __init__(self, pictures: int = 1, *, shown: bool = True) -> None:
         self._pictures = pictures
-        self._shown = shown and sys.stderr.isatty()
+        self._shown = shown and is_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._bars: RichProgress | None = None
         self._picture = (0, "")
@@ -91,7 +92,7 @@ class Progress:
                 console=console(stderr=True),
                 transient=True,
                 # Lines printed meanwhile go above the bars, but never into another stream than their own.
-                redirect_stdout=sys.stdout.isatty(),
+                redirect_stdout=is_terminal(sys.stdout),
             )
             if self._pictures > 1:
                 self._bars.add_task("", total=self._pictures, what="pictures", count="")

@@ -11,7 +11,7 @@ import io
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from fluoroscope.output.typography import shortened, speakable
 
@@ -46,19 +46,24 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="fluoroscope")
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """False also for a stream that was closed before the start, which Python has as None."""
+    return stream is not None and stream.isatty()
+
+
 def painted(text: str, *styles: str) -> str:
     """Text for `print` on stdout, in styles of ``_STYLES`` where that is a terminal.
 
     Rich would do the same, but costs a short command a quarter of its time.
     """
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if not is_terminal(sys.stdout) or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\x1b[{';'.join(_STYLES[style] for style in styles)}m{text}\x1b[0m"
 
 
 def wrapped(text: str, *, indent: int = 0) -> str:
     """Text for `print` on stdout, in lines that fit where that is a terminal; all but the first indented."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return text
     import shutil
     import textwrap
@@ -86,7 +91,7 @@ def show(*renderables: RenderableType, stderr: bool = False) -> None:
     with target.capture() as captured:
         target.print(*renderables, sep="\n")
     stream = sys.stderr if stderr else sys.stdout
-    stream.write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+    print("\n".join(map(str.rstrip, captured.get().splitlines())), file=stream)
 
 
 def show_json(value: Any) -> None:
