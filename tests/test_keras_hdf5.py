@@ -281,6 +281,85 @@ class TestKeras1:
             "would have to be rotated by 180°",
         )
 
+    @pytest.mark.parametrize("backend", [None, "theano"])
+    def test_it_computes_what_the_same_layers_of_today_compute(self, backend: str | None) -> None:
+        """A network in th ordering, against TF-Keras with the kernels laid out as TF-Keras has them."""
+        keras = framework("tf_keras")
+        k = keras.layers
+        today = keras.Sequential(
+            [
+                keras.Input((7, 6, 2)),
+                k.ZeroPadding2D((1, 2)),
+                k.Conv2D(3, (2, 3), strides=(2, 1), padding="same", activation="relu", name="conv"),
+                k.BatchNormalization(epsilon=1e-5, name="norm"),
+                k.UpSampling2D((2, 1)),
+                k.MaxPooling2D((2, 3), strides=(1, 2)),
+                k.Permute((3, 1, 2)),  # th ordering flattens channel by channel
+                k.Flatten(),
+                k.Dense(4, activation="hard_sigmoid", name="dense"),
+            ]
+        )
+        zoo.built(keras, lambda keras: today)
+        [kernel, bias], [matrix, offset] = (today.get_layer(name).get_weights() for name in ("conv", "dense"))
+        kernel = kernel.transpose(3, 2, 0, 1)
+        if backend == "theano":
+            kernel = kernel[:, :, ::-1, ::-1]
+
+        def old(class_name: str, name: str, **config: Any) -> dict[str, Any]:
+            return {"class_name": class_name, "config": {"name": name, "trainable": True, **config}}
+
+        statistics = ("gamma", "beta", "running_mean", "running_std")
+        layers = [
+            old(
+                "ZeroPadding2D",
+                "pad",
+                padding=[1, 2],
+                batch_input_shape=[None, 2, 7, 6],
+                input_dtype="float32",
+            ),
+            conv_2d("conv", 3, "th", subsample=[2, 1], border_mode="same"),
+            old("BatchNormalization", "norm", epsilon=1e-5, mode=0, axis=1, momentum=0.99),
+            old("UpSampling2D", "up", size=[2, 1]),
+            old(
+                "MaxPooling2D",
+                "pool",
+                pool_size=[2, 3],
+                strides=[1, 2],
+                border_mode="valid",
+                dim_ordering="th",
+            ),
+            old("Flatten", "flat"),
+            old(
+                "Dense",
+                "dense",
+                output_dim=4,
+                input_dim=None,
+                bias=True,
+                init="uniform",
+                activation="hard_sigmoid",
+            ),
+        ]
+        groups: Groups = {
+            **{layer["config"]["name"]: [] for layer in layers},
+            "conv": [("conv_W", kernel), ("conv_b", bias)],
+            "norm": list(
+                zip(
+                    [f"norm_{name}" for name in statistics],
+                    today.get_layer("norm").get_weights(),
+                    strict=True,
+                )
+            ),
+            "dense": [("dense_W", matrix), ("dense_b", offset)],
+        }
+        data = keras_1_file({"class_name": "Sequential", "config": layers}, groups, backend=backend)
+        network = fluoroscope.open_network(data)
+        [batch] = pictures(today)
+        assert network.inputs[0].shape == (7, 6, 2)
+        found = network.run(batch, ["conv", "norm", "dense"])
+        watched = keras.Model(today.inputs, [today.get_layer(name).output for name in found])
+        for name, wanted in zip(found, watched(batch, training=False), strict=True):
+            np.testing.assert_allclose(found[name], np.asarray(wanted), rtol=1e-5, atol=1e-5, err_msg=name)
+
     def test_kernels_in_tf_ordering_stay(self) -> None:
         kernel = arange(2, 3, 3, 4)
         config = [conv_2d("c", 4, "tf", batch_input_shape=[None, 8, 8, 3])]
@@ -431,6 +510,22 @@ class TestTheano:
         assert found[0, 0, 1, 2] == kernel[1, 2, 1, 2]
         assert model.backend == "theano"
         assert any("Theano" in note for note in model.notes)
+
+    @pytest.mark.parametrize(
+        ("config", "told"),
+        [
+            ({"border_mode": "same", "subsample": [2, 2]}, True),
+            ({"border_mode": "same", "subsample": [1, 1]}, True),  # two rows: an even kernel
+            ({"border_mode": "same", "nb_row": 3}, False),
+            ({"border_mode": "valid", "subsample": [2, 2]}, False),
+        ],
+    )
+    def test_padding_that_may_be_a_pixel_off_is_told(self, config: dict[str, Any], told: bool) -> None:
+        entry = conv_2d("c", 4, "tf", batch_input_shape=[None, 8, 8, 3])
+        entry["config"] |= config
+        groups = {"c": [("c_W", arange(entry["config"]["nb_row"], 3, 3, 4)), ("c_b", arange(4))]}
+        data = keras_1_file({"class_name": "Sequential", "config": [entry]}, groups, backend="theano")
+        assert any("the maps of c may be a pixel off" in note for note in keras_hdf5.read(data).notes) == told
 
     def test_dense_kernels_are_not(self) -> None:
         entry = {"class_name": "Dense", "config": {"name": "d", "units": 3, "batch_input_shape": [None, 2]}}

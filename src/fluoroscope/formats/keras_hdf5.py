@@ -14,6 +14,7 @@ import numpy as np
 
 from fluoroscope.errors import DamagedFile, UnknownFormat, WeightMismatch
 from fluoroscope.formats.keras_config import keras_major, read_config
+from fluoroscope.formats.keras_entries import listed
 from fluoroscope.formats.keras_graph import TreePath, unfold
 from fluoroscope.formats.keras_json import parse
 from fluoroscope.formats.keras_model import KerasModel
@@ -167,6 +168,12 @@ def _notes(file: Hdf5File, root: ModelNode, major: int, backend: str | None) -> 
     kernels = [layer for layer in root.leaves() if "Conv" in layer.kind]
     if backend == "theano" and kernels:
         yield "trained with Theano, which convolves where others correlate: kernels are rotated by 180°"
+        uneven = [layer.name for layer in kernels if _pads_unevenly(layer)]
+        if uneven:
+            yield (
+                "Theano pads 'same' by half a kernel on both sides, here the odd pixel comes last: the maps "
+                f"of {', '.join(uneven[:5])[:200]} may be a pixel off"
+            )
     elif (
         backend is None
         and major == 1
@@ -176,6 +183,13 @@ def _notes(file: Hdf5File, root: ModelNode, major: int, backend: str | None) -> 
             "Keras 1 did not record its backend: kernels are taken as TensorFlow's; trained with Theano they "
             "would have to be rotated by 180°"
         )
+
+
+def _pads_unevenly(layer: LayerNode) -> bool:
+    """Whether ``padding="same"`` may add another number of pixels before than behind."""
+    sizes, steps = (listed(layer.config, name) for name in ("kernel_size", "strides"))
+    even = any(isinstance(size, int) and size % 2 == 0 for size in sizes)
+    return layer.config.get("padding") == "same" and (even or any(step != 1 for step in steps))
 
 
 def _no_architecture(file: Hdf5File) -> UnknownFormat:
