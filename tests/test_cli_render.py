@@ -269,6 +269,9 @@ def test_a_network_that_scales_by_itself_gets_the_picture_raw(folder: Path) -> N
             np.testing.assert_allclose(values["picture"], expected, rtol=1e-6)
         assert "scales by itself" in result["steps"][-1]
         assert ("careful" in result["steps"][-1]) == bool(options)
+        text = run("render", "scales.onnx", "cat.png", "-o", "v.npz", *options).stdout
+        assert f"  {result['steps'][-1]}\n" in text
+    assert "scales by itself" not in run("render", "toy.onnx", "cat.png", "-o", "v.npz").stdout
 
 
 def test_one_bad_picture_is_an_error(folder: Path) -> None:

@@ -14,7 +14,7 @@ from fluoroscope.cli.progress import Progress
 from fluoroscope.drawing.style import Style
 from fluoroscope.errors import LayerNotFound, UsageError
 from fluoroscope.network.budget import Budget
-from fluoroscope.output.typography import counted
+from fluoroscope.output.typography import counted, speakable
 
 if TYPE_CHECKING:
     from fluoroscope.activations import Activations
@@ -98,7 +98,7 @@ class Job:
         self, network: Network, names: Sequence[str], path: str, output: str, progress: Progress
     ) -> Outcome:
         """One picture into one output."""
-        from fluoroscope.capturing import Groups
+        from fluoroscope.capturing import Groups, own_scaling
         from fluoroscope.output.predictions import read_prediction
         from fluoroscope.output.save import save
 
@@ -125,6 +125,8 @@ class Job:
             predictions=tuple(
                 read_prediction(rows[name], values, self.classes) for name, values in predictions.items()
             ),
+            # `prepare` says so last where it is so.
+            remark=speakable(prepared.steps[-1]) if own_scaling(network) is not None else None,
         )
 
 

@@ -102,6 +102,8 @@ class Outcome:
         In network order.
     predictions
         What the outputs say that are vectors.
+    remark
+        What to know about the picture's values; also the last of `steps`. None if there is nothing.
     """
 
     picture: str
@@ -110,6 +112,7 @@ class Outcome:
     steps: tuple[str, ...]
     layers: tuple[LayerNumbers, ...]
     predictions: tuple[Prediction, ...] = ()
+    remark: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For machines; ``docs/cli.md`` says what each entry means."""
@@ -140,6 +143,7 @@ class Outcome:
         lines = [painted(mark, "green") + painted(name, "bold") + painted(numbers, "dim")]
         lines += [painted(line, "dim") for line in rest]
         lines += [wrapped(f"  {_top(prediction)}", indent=4) for prediction in self.predictions]
+        lines += [wrapped(f"  {self.remark}", indent=4)] if self.remark else []
         lines += self._oddities("flat", "flat channel")
         lines += self._oddities(
             "nonfinite", "channel with NaN or infinite values", "channels with NaN or infinite values"
