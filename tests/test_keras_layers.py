@@ -274,7 +274,9 @@ def up_sampling(x: Any, keras: Any) -> Branches:
 
 
 def resizing(x: Any, keras: Any) -> Branches:
-    for method, size in product(methods(keras), ((6, 8), (12, 16), (9, 5), (3, 2), (1, 1), (17, 31))):
+    for method, size in product(
+        methods(keras), ((6, 8), (12, 16), (9, 5), (3, 2), (1, 1), (17, 31), (11, 8))
+    ):
         yield keras.Resizing(*size, interpolation=method)(x)
         yield keras.Resizing(*size, interpolation=method, crop_to_aspect_ratio=True)(x)
         if "tf_keras" not in keras.__name__:
