@@ -39,11 +39,7 @@ def boxes(field, axis, count):
 
 def compare(data, shape=(2, HEIGHT, WIDTH), exact=True):
     """The boxes given hold all that is seen and, where `exact`, no more for the unit in the middle."""
-    try:
-        network = open_network(data)
-    except NetworkError:
-        # Nothing is left of the picture: no subject for a comparison.
-        assume(False)
+    network = open_network(data)
     rows = [row for row in network._rows.values() if row.layer.family != "input" and row.layer.has_maps]
     checked = 0
     for axis, extent in enumerate(shape[1:]):
@@ -64,6 +60,14 @@ def compare(data, shape=(2, HEIGHT, WIDTH), exact=True):
                 assert (pixels[0], pixels[-1] + 1) == (first[middle], end[middle]), row.layer
                 checked += 1
     return network, checked
+
+
+def compare_if_possible(data, *given, **more):
+    """`compare`, unless nothing is left of the picture."""
+    try:
+        compare(data, *given, **more)
+    except NetworkError:
+        assume(False)
 
 
 PAIRS = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -134,7 +138,7 @@ def chains(draw):
 @SLOWLY
 @given(chains())
 def test_windows_pads_and_crops_see_exactly_their_boxes(data):
-    compare(data)
+    compare_if_possible(data)
 
 
 def test_the_comparison_does_compare():
@@ -169,16 +173,11 @@ def test_transposed_windows_are_held_and_no_box_is_larger_than_need_be(up, down)
     data = chain([up], KERNELS, shape=("N", 2, 21, 14))
     network, _ = compare(data, (2, 21, 14), exact=False)
     tight(network, data, (2, 21, 14))
-    if "output_shape" in attributes(up):
+    if any(attribute.name == "output_shape" for attribute in up.attribute):
         return
-    up, down = (after(one.op_type, *one.input[1:], **attributes(one)) for one in (up, down))
-    compare(chain([down, up, after("Relu")], KERNELS, shape=("N", 2, 41, 28)), (2, 41, 28), exact=False)
-
-
-def attributes(one):
-    from onnx import helper
-
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in one.attribute}
+    compare_if_possible(
+        chain([down, up, after("Relu")], KERNELS, shape=("N", 2, 41, 28)), (2, 41, 28), exact=False
+    )
 
 
 def tight(network, data, shape):

@@ -10,7 +10,8 @@ from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.cost import cost
 from fluoroscope.network.folding import FOLDABLE, fold
-from fluoroscope.network.tracing import TensorType, trace
+from fluoroscope.network.tensors import TensorType
+from fluoroscope.network.tracing import trace
 from onnx_models import after, chain, floats, model, node, plainly, value
 
 FLOAT = np.dtype(np.float32)
@@ -221,8 +222,11 @@ def test_masks_without_a_type_harm_nothing():
     [
         (
             after("Conv", "k"),
-            r"Node 't0' \(Conv\) cannot take float32\[2, 2, 16, 12\], float32\[5, 3, 3, 3\]",
+            r"kernels float32\[5, 3, 3, 3\], which do not fit what it is given, float32\[2, 2, 16, 12\]",
         ),
+        (after("Conv", "five"), r"cannot take float32\[2, 2, 16, 12\], int64\[2\]"),
+        (after("Conv", "large"), r"windows of \[1, 13\], larger than what it is given"),
+        (after("MaxPool", kernel_shape=[17, 1]), r"windows of \[17, 1\], larger"),
         (after("MatMul", "k"), "Incompatible dimensions"),
         (after("Reshape", "five"), r"cannot make \[5, 5\] of \[2, 2, 16, 12\]"),
         (after("Concat", "k", axis=1), "Can't merge shape info"),
@@ -231,7 +235,7 @@ def test_masks_without_a_type_harm_nothing():
     ids=lambda given: getattr(given, "op_type", ""),
 )
 def test_contradictions(one, message):
-    weights = {"k": floats(5, 3, 3, 3), "five": ints(5, 5)}
+    weights = {"k": floats(5, 3, 3, 3), "five": ints(5, 5), "large": floats(5, 2, 1, 13)}
     with pytest.raises(DamagedFile, match=message):
         traced([one, after("Relu")], weights)
     assert list(traced([one, after("Relu")], weights, forgiving=True).unknown) == ["t0", "t1"]

@@ -23,7 +23,8 @@ from fluoroscope.formats.onnx_weights import constant, weight
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.graph import GraphInput, LayerGraph
 from fluoroscope.network.nodes import reads, title
-from fluoroscope.network.tracing import TensorType, Trace, trace
+from fluoroscope.network.tensors import TensorType
+from fluoroscope.network.tracing import Trace, trace
 
 if TYPE_CHECKING:
     import onnx

@@ -8,7 +8,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from fluoroscope.network.nodes import integer, integers, reads, text, title
-from fluoroscope.network.tracing import TensorType, Trace
+from fluoroscope.network.tensors import TensorType
+from fluoroscope.network.tracing import Trace
 
 if TYPE_CHECKING:
     import onnx

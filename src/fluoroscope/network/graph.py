@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.protocol import Layer
-from fluoroscope.network.tracing import TensorType, Trace, trace
+from fluoroscope.network.tensors import TensorType
+from fluoroscope.network.tracing import Trace, trace
 
 if TYPE_CHECKING:
     import onnx

@@ -13,7 +13,8 @@ from fluoroscope.network.budget import Budget
 from fluoroscope.network.cost import cost
 from fluoroscope.network.graph import GraphInput, LayerGraph
 from fluoroscope.network.nodes import needed_nodes, reads
-from fluoroscope.network.tracing import TensorType, trace
+from fluoroscope.network.tensors import TensorType
+from fluoroscope.network.tracing import trace
 
 if TYPE_CHECKING:
     import onnx
