@@ -6,14 +6,14 @@ Everything here is frozen: arrays are read-only, and slicing gives views.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import LayerNotFound
+from fluoroscope.errors import LayerNotFound, UsageError
 from fluoroscope.network.protocol import FloatArray, Layer, Network
 from fluoroscope.network.selection import PRE, Selection, select
 
@@ -84,6 +84,11 @@ class FeatureMaps:
         """True where a channel is a single value: no spatial axes, or all of length 1 (global pooling)."""
         return self.values.size == self.values.shape[-1]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of `values`."""
+        return self.values.shape
+
     def __len__(self) -> int:
         return len(self.channels)
 
@@ -94,7 +99,7 @@ class FeatureMaps:
     def __getitem__(self, index: int) -> FeatureMap: ...
     @overload
     def __getitem__(self, index: slice | Sequence[int]) -> FeatureMaps: ...
-    def __getitem__(self, index: int | slice | Sequence[int]) -> FeatureMap | FeatureMaps:
+    def __getitem__(self, index: Any) -> FeatureMap | FeatureMaps:
         """One channel by its place, or several as a slice or a list of places."""
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
@@ -105,6 +110,11 @@ class FeatureMaps:
         if isinstance(index, slice):
             values, channels = self.values[..., index], self.channels[index]
         else:
+            if not isinstance(index, Iterable):
+                raise UsageError(
+                    f"Channels of {self.name!r} are taken by a whole number, a slice or a list, "
+                    f"not by {index!r}."
+                )
             chosen = [self[int(i)].place for i in index]
             values, channels = self.values[..., chosen], [self.channels[i] for i in chosen]
         if not channels:
@@ -132,6 +142,10 @@ class FeatureMaps:
 
         style = style_of(style, **options)
         return SheetPicture.of(draw_sheet(self, style), self.name, style)
+
+    def save(self, path: str | os.PathLike[str], style: Style | None = None, **options: Any) -> None:
+        """Write the sheet as a PNG; options as for `sheet`."""
+        self.sheet(style, **options).save(path)
 
     def figure(self, style: Style | None = None, **options: Any) -> Figure:
         """The sheet as a matplotlib figure, with channel numbers (needs ``fluoroscope[figure]``)."""
@@ -256,7 +270,12 @@ class Activations(Mapping[str, FeatureMaps]):
             number, layer = rows[name if name in rows else name.removesuffix(PRE)]
             self._maps[name] = FeatureMaps(name, layer, number, array)
 
-    def __getitem__(self, name: str) -> FeatureMaps:
+    def __getitem__(self, name: Any) -> FeatureMaps:
+        if not isinstance(name, str):
+            raise LayerNotFound(
+                f"Activations are taken by name, not by {name!r}: acts[{next(iter(self._maps))!r}]. "
+                f"By number or pattern: acts.select({name!r})."
+            )
         try:
             return self._maps[name]
         except KeyError:
@@ -273,10 +292,12 @@ class Activations(Mapping[str, FeatureMaps]):
         return len(self._maps)
 
     def __repr__(self) -> str:
+        from fluoroscope.output.typography import counted
+
         channels = sum(len(maps) for maps in self.values())
         return (
             f"<Activations of {self.prepared.image.name!r} in {self.network.name!r}: "
-            f"{len(self)} layers, {channels} channels>"
+            f"{counted(len(self), 'layer')}, {counted(channels, 'channel')}>"
         )
 
     @property

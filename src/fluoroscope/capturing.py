@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from glob import glob
 from os import PathLike
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NetworkSource = str | PathLike[str] | bytes | Network
 """An open network, or what `open_network` takes."""
+
+Skip = Callable[["Source", PictureError], None]
+"""Told of a picture that is left out, and why."""
 
 _T = TypeVar("_T")
 
@@ -68,6 +72,7 @@ def capture_many(
     layers: Selection = None,
     preprocessing: Preprocessing | str | None = None,
     batch: int = 1,
+    skip: Skip | None = None,
 ) -> Iterator[Activations]:
     """`capture` for many pictures, in bounded memory: only one batch is held at a time.
 
@@ -77,6 +82,9 @@ def capture_many(
         Pictures, or a pattern of paths (``"pictures/*.jpeg"``), taken in sorted order.
     batch
         Pictures run at once. On a CPU more than one gains nothing and costs memory.
+    skip
+        Told of each picture that cannot be read, which is then left out. Without it the first such picture
+        ends the walk with its error.
 
     Yields
     ------
@@ -90,8 +98,11 @@ def capture_many(
         paths = sorted(glob(images, recursive=True))
         if not paths:
             raise PictureError(f"No file fits the pattern {images!r}.")
+        if paths == [images] and os.path.isdir(images):
+            pattern = os.path.join(images, "*")
+            raise PictureError(f"{images!r} is a folder. For the pictures in it: {pattern!r}.")
         images = paths
-    return _captured(opened, images, layers, preprocessing, batch)
+    return _captured(opened, images, layers, preprocessing, batch, skip)
 
 
 def _captured(
@@ -100,10 +111,10 @@ def _captured(
     layers: Selection,
     preprocessing: Preprocessing | str | None,
     batch: int,
+    skip: Skip | None,
 ) -> Iterator[Activations]:
     names = select(network, layers)
-    for sources in _chunks(images, batch):
-        pictures = [prepare(network, source, preprocessing) for source in sources]
+    for pictures in _chunks(_prepared(network, images, preprocessing, skip), batch):
         # A network of free size takes each picture at its own: only equal ones share a batch.
         for same in _runs_of_equal_shape(pictures):
             sized = at_size_of(network, same[0])
@@ -116,6 +127,21 @@ def _captured(
                     {name: values[name][index] for name in names},
                     {name: values[name][index] for name in outputs},
                 )
+
+
+def _prepared(
+    network: Network,
+    images: Iterable[Source],
+    preprocessing: Preprocessing | str | None,
+    skip: Skip | None,
+) -> Iterator[Prepared]:
+    for source in images:
+        try:
+            yield prepare(network, source, preprocessing)
+        except PictureError as error:
+            if skip is None:
+                raise
+            skip(source, error)
 
 
 class Groups:

@@ -40,13 +40,15 @@ def outputs(given: str | None, pictures: Pictures) -> tuple[str, ...]:
     if given is None:
         given = f"{DEFAULT}/{PLACEHOLDER}.pdf" if pictures.several else f"{DEFAULT}.pdf"
     kind = kind_of(given)
+    # A folder is told by what ends it: a picture's name can hold dots, which are no suffix of ours.
+    end = "" if kind or given.endswith(("/", os.sep)) else os.sep
     if PLACEHOLDER in given:
-        return tuple(given.replace(PLACEHOLDER, name) for name in pictures.names)
+        return tuple(given.replace(PLACEHOLDER, name) + end for name in pictures.names)
     if not pictures.several:
         return (given,)
     if kind:
         raise _one_file_for_several(given, pictures)
-    return tuple(os.path.join(given, name) for name in pictures.names)
+    return tuple(os.path.join(given, name, "") for name in pictures.names)
 
 
 def channel_outputs(given: str | None, pictures: Pictures, layer: str, channel: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import NetworkError, RefusedFile, UnknownFormat, UsageError
+from fluoroscope.errors import BudgetExceeded, NetworkError, RefusedFile, UnknownFormat, UsageError
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -137,9 +137,13 @@ def _read_file(path: Path, budget: Budget) -> bytes:
             raise _directory_error(path)
         if not stat.S_ISREG(status.st_mode):
             raise UnknownFormat(f"{str(path)!r} is no regular file. Give the path of a network file.")
-        budget_bytes = budget.memory * _LARGEST_FILE_SHARE
-        if status.st_size > budget_bytes:
-            Budget(memory=budget_bytes).allow(status.st_size, f"Reading {str(path)!r}")
+        largest = budget.memory * _LARGEST_FILE_SHARE
+        if status.st_size > largest:
+            raise BudgetExceeded(
+                f"{str(path)!r} has {human_bytes(status.st_size)}; with a memory budget of "
+                f"{human_bytes(budget.memory)} files up to {human_bytes(largest)} are read. Raise it: "
+                f"--memory, or budget=Budget(memory=...)."
+            )
         return path.read_bytes()
     except FileNotFoundError as error:
         raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -33,7 +33,7 @@ _FORMULAS: dict[str | None, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Preprocessing:
     """What is done to a picture before a network sees it.
 
@@ -65,6 +65,7 @@ class Preprocessing:
     """
 
     preset: Preset | None = "unit"
+    _: KW_ONLY
     size: tuple[int, int] | None = None
     fit: Fit = "stretch"
     resample: Resample = "nearest"
@@ -126,6 +127,10 @@ class Prepared:
     picture: NDArray[np.uint8]
     steps: tuple[str, ...]
     preprocessing: Preprocessing
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.values.shape))
+        return f"<Prepared {self.image.name!r}: {shape}, {self.steps[-1]}>"
 
     def numbers(self) -> dict[str, list[float]]:
         """Of `values`, by channel: see `describe`."""
@@ -194,6 +199,9 @@ def preprocess(
             f"{image.name}: it has {pixels.shape[2]} channels and the network takes {channels}. Grey and RGB "
             "pictures suit networks of 1 or 3 channels; for others give an array (height, width, channels)."
         )
+    shallow = _fewer_bits(image)
+    if shallow is not None and options.scale is None:
+        steps.append(shallow)
     values, scaling = _canonical(pixels, white)
     values = _scaled(values, options)
     steps += [*scaling, options.formula]
@@ -207,6 +215,22 @@ def preprocess(
         picture=to_levels(pixels, white),
         steps=tuple(steps),
         preprocessing=options,
+    )
+
+
+def _fewer_bits(image: Image) -> str | None:
+    """A remark on 16-bit pixels that seem to hold fewer bits: medical ones often hold 10 to 14."""
+    if image.pixels.dtype != np.uint16 or image.white != 65535:
+        return None
+    brightest = int(image.pixels.max())
+    bits = brightest.bit_length()
+    if not 8 < bits < 15:
+        return None
+    # Values are divided by 257 before they are multiplied.
+    scale = 257 / (2**bits - 1)
+    return (
+        f"careful: the brightest of the 16-bit values is {brightest}; if the picture has {bits} bits, "
+        f"scale={scale:.5g} makes their white 1"
     )
 
 

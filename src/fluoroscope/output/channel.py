@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.errors import UsageError
 from fluoroscope.output.draw import draw_sheet
+from fluoroscope.output.files import check_suffix
 from fluoroscope.output.png import encode
 from fluoroscope.output.typography import REGULAR, SEMIBOLD, fitted, number, percent, printable
 
@@ -42,8 +43,9 @@ def save_channel(
     Raises
     ------
     UsageError
-        A single value, which is no picture.
+        A single value, which is no picture, or a name that does not end in ``.png``.
     """
+    check_suffix(path, ".png", "A channel is saved as")
     parent = maps.parent[[maps.place]]
     if parent.is_vector:
         raise UsageError(

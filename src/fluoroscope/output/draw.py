@@ -9,7 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from fluoroscope.drawing.scaling import Scaling
+import numpy as np
+
+from fluoroscope.drawing.scaling import Limits, Scaling
 from fluoroscope.drawing.sheet import Sheet
 from fluoroscope.drawing.sheet import draw_sheet as sheet_of_maps
 from fluoroscope.drawing.sheet import draw_vector as sheet_of_vector
@@ -72,10 +74,32 @@ def draw_sheet(maps: FeatureMaps, style: Style, pooled: PooledStatistics | None 
         pooled = maps.statistics.pooled(maps.maps if scaling.needs_histogram else None)
     limits = scaling.limits(maps.maps, maps.statistics, pooled)
     if maps.is_vector:
-        return sheet_of_vector(maps.maps[0, 0], limits, style)
+        return sheet_of_vector(maps.maps[0, 0], _against_zero(maps, limits), style)
     if maps.values.ndim == 2:
         style = replace(style, columns=1, gap=0)
     return sheet_of_maps(maps.maps, limits, style)
+
+
+def _against_zero(maps: FeatureMaps, limits: Limits) -> Limits:
+    """A vector of a single value has no range of its own, but is not flat: it is drawn against zero."""
+    if len(maps) > 1 or limits.scaled.all() or not np.isfinite(maps.maps).all():
+        return limits
+    value = np.array([maps.maps.item()])
+    return Limits(
+        np.minimum(value, 0.0),
+        np.maximum(value, 0.0),
+        flat=np.array([False]),
+        nonfinite=np.zeros(1, np.int64),
+        shared=limits.shared,
+    )
+
+
+def scaling_text(maps: FeatureMaps, style: Style) -> str:
+    """How these maps are scaled, in words: the values of a vector share one scale."""
+    scaling = style.scaling
+    if maps.is_vector and scaling.scope == "channel":
+        scaling = replace(scaling, scope="layer")
+    return str(scaling)
 
 
 def draw_layer(

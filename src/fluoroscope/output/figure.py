@@ -9,7 +9,7 @@ import numpy as np
 
 from fluoroscope.drawing.colormaps import palette
 from fluoroscope.errors import MissingDependency, UsageError
-from fluoroscope.output.draw import draw_sheet
+from fluoroscope.output.draw import draw_sheet, scaling_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def maps_figure(maps: FeatureMaps, style: Style) -> Figure:
     scale = _LONGEST_SIDE / max(height, width)
     figure = _figure((max(width * scale, 3), max(height * scale, 1.5) + 0.6))
     axes = figure.add_subplot()
-    axes.imshow(sheet.rgb, interpolation="nearest", aspect="auto")
+    axes.imshow(sheet.rgb, interpolation="nearest")
     geometry = sheet.geometry
     rows = [sheet.box(row * geometry.columns) for row in range(geometry.rows)]
     axes.set_yticks(
@@ -84,7 +84,7 @@ def maps_figure(maps: FeatureMaps, style: Style) -> Figure:
     )
     axes.set_xticks([])
     axes.set_ylabel("first channel of the row")
-    axes.set_title(f"{_plain(maps.name)}: {len(maps)} channels, {style.scaling}")
+    axes.set_title(f"{_plain(maps.name)}: {len(maps)} channels, {scaling_text(maps, style)}")
     return figure
 
 

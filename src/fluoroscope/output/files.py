@@ -54,3 +54,18 @@ def atomic_write(path: str | os.PathLike[str], data: bytes | bytearray | memoryv
     """Write bytes to a file as `replacing` does."""
     with replacing(path) as stream:
         stream.write(data)
+
+
+def check_suffix(path: str | os.PathLike[str], suffix: str, what: str) -> None:
+    """Raise `UsageError` for a name that promises another kind of file than is written.
+
+    Parameters
+    ----------
+    what
+        Begins the message: ``"A sheet is saved as"``.
+    """
+    own = Path(path).suffix
+    if own.lower() != suffix:
+        raise UsageError(
+            f"{what} {suffix}; {os.fspath(path)!r} should end so{f', not in {own}' if own else ''}."
+        )

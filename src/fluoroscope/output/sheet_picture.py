@@ -34,15 +34,26 @@ class SheetPicture(Sheet):
         own = {field.name: getattr(sheet, field.name) for field in fields(Sheet)}
         return cls(**own, title=title, scaling=str(style.scaling))
 
+    def __repr__(self) -> str:
+        height, width = self.indices.shape
+        return f"<SheetPicture {self.title!r}: {self.geometry.channels} channels, {height} x {width} pixels>"
+
     def png(self) -> bytes:
         """The sheet as a palette PNG, exact pixels."""
         text = {"Software": "Fluoroscope", "Title": self.title, "Description": self.scaling}
         return encode(self.indices, self.palette).png(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `png` to a file, whole or not at all."""
-        from fluoroscope.output.files import atomic_write
+        """Write `png` to a file, whole or not at all.
 
+        Raises
+        ------
+        UsageError
+            A name that does not end in ``.png``.
+        """
+        from fluoroscope.output.files import atomic_write, check_suffix
+
+        check_suffix(path, ".png", "A sheet is saved as")
         atomic_write(path, self.png())
 
     def _repr_png_(self) -> bytes:
