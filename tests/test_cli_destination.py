@@ -13,6 +13,7 @@ import pytest
 from fluoroscope.cli import destination
 from fluoroscope.cli.pictures import Pictures
 from fluoroscope.errors import UsageError
+from fluoroscope.output.save import kind_of
 
 ONE = Pictures(paths=("x/cat.png",), names=("cat",), several=False)
 TWO = Pictures(paths=("x/cat.png", "x/dog.png"), names=("cat", "dog"), several=True)
@@ -28,8 +29,8 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("given", "one", "two"),
     [
         (None, [f"{DEFAULT}.pdf"], [f"{DEFAULT}/cat.pdf", f"{DEFAULT}/dog.pdf"]),
-        ("maps/", ["maps/"], ["maps/cat", "maps/dog"]),
-        ("maps", ["maps"], [os.path.join("maps", "cat"), os.path.join("maps", "dog")]),
+        ("maps/", ["maps/"], ["maps/cat/", "maps/dog/"]),
+        ("maps", ["maps"], [os.path.join("maps", "cat", ""), os.path.join("maps", "dog", "")]),
         ("o/{name}.npz", ["o/cat.npz"], ["o/cat.npz", "o/dog.npz"]),
         ("{name}/x.PNG", ["cat/x.PNG"], ["cat/x.PNG", "dog/x.PNG"]),
     ],
@@ -37,6 +38,16 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_each_picture_has_its_output(given: str | None, one: list[str], two: list[str]) -> None:
     assert list(destination.outputs(given, ONE)) == one
     assert list(destination.outputs(given, TWO)) == two
+
+
+def test_dots_in_a_pictures_name_are_no_suffix(tmp_path: Path) -> None:
+    names = ["1.2.840.42.jpeg", "my.png.jpeg"]
+    for name in names:
+        (tmp_path / name).touch()
+    stems = tuple(name.removesuffix(".jpeg") for name in names)
+    pictures = Pictures(paths=tuple(names), names=stems, several=True)
+    assert [kind_of(path) for path in destination.outputs("maps/", pictures)] == ["", ""]
+    assert [kind_of(path) for path in destination.outputs("{name}/", pictures)] == ["", ""]
 
 
 def test_one_file_is_for_one_picture() -> None:

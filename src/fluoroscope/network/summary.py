@@ -114,10 +114,18 @@ def summary_text(network: Network) -> str:
 
 def summary_html(network: Network) -> str:
     """The table for a notebook: every text from the file is escaped, nothing is loaded."""
-    head = "".join(f"<th style='text-align:left'>{escape(text)}</th>" for text in HEADINGS)
+    style = "style='text-align:left;padding:1px 12px 1px 0'"
+    head = "".join(f"<th {style}>{escape(text)}</th>" for text in HEADINGS)
     body = "".join(
-        "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in table(network)
+        "<tr>"
+        + "".join(f"<td {style}>{escape(cell)}</td>" for cell in row)
+        + "</tr>"
+        + (
+            f"<tr><td></td><td colspan=6 {style}><i>{escape(layer.problem)}</i></td></tr>"
+            if layer.problem
+            else ""
+        )
+        for row, layer in zip(table(network), network.layers, strict=True)
     )
     counts = totals(network)
     notes = "".join(f"<br>{escape(note)}" for note in network.provenance.notes)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fluoroscope.drawing.style import Style
 from fluoroscope.network.summary import kind_text, origin_text, shape_text
-from fluoroscope.output.draw import draw_layer, draw_layers
+from fluoroscope.output.draw import draw_layer
 from fluoroscope.output.png import EncodedImage, encode
 from fluoroscope.output.typography import counted, number, numbers_in_runs, percent, speakable
 
@@ -31,6 +31,10 @@ _IMAGE_STYLE = "image-rendering:pixelated;max-width:100%;display:block;margin:4p
 _MUTED = "color:#777"
 
 
+_WIDTH = 1000
+"""Pixels of a sheet at most, where 4 maps a row allow it: a notebook would squeeze a wider one."""
+
+
 def activations_html(acts: Activations) -> str:
     """The picture, the prediction, and every layer's sheet behind a line to open."""
     image = acts.prepared.image
@@ -42,10 +46,11 @@ def activations_html(acts: Activations) -> str:
     ]
     for name, values in acts.predictions.items():
         best = np.argsort(values)[::-1][:5]
-        shown = ", ".join(f"{int(index)}: {number(float(values[index]), 4)}" for index in best)
-        parts.append(f"<div>{_text(name)}: {shown}</div>")
+        shown = ", ".join(f"[{int(index)}] {number(float(values[index]), 4)}" for index in best)
+        parts.append(f"<div>prediction of {_text(name)}: {shown}</div>")
     left = _LARGEST
-    for place, drawn in enumerate(draw_layers(acts.values(), Style())):
+    for place, maps in enumerate(acts.values()):
+        drawn = draw_layer(maps, _fitting(maps))
         body = drawn.image.png()
         if len(body) > left:
             inner = (
@@ -66,8 +71,17 @@ def activations_html(acts: Activations) -> str:
 
 def maps_html(maps: FeatureMaps) -> str:
     """One layer's sheet."""
-    drawn = draw_layer(maps, Style())
+    drawn = draw_layer(maps, _fitting(maps))
     return f"<div>{_layer_line(drawn)}{_layer_body(drawn)}</div>"
+
+
+def _fitting(maps: FeatureMaps) -> Style:
+    """As many maps a row as fit a notebook's width at true pixels; small maps enlarged in whole steps."""
+    width = maps.maps.shape[2]
+    if maps.is_vector or maps.values.ndim == 2:
+        return Style()
+    columns = min(16, max(4, (_WIDTH + 1) // (width + 1)))
+    return Style(columns=columns, zoom=max(1, (_WIDTH // columns - 1) // (2 * width)))
 
 
 def map_html(maps: FeatureMap) -> str:
@@ -88,7 +102,7 @@ def map_html(maps: FeatureMap) -> str:
 
 def _layer_line(drawn: DrawnLayer) -> str:
     layer, statistics = drawn.layer, drawn.statistics
-    facts = [_text(kind_text(layer)), shape_text(layer.shape)]
+    facts = [_text(kind_text(layer)), shape_text(layer.shape), _colours(drawn)]
     if drawn.vector is None:
         facts.append(f"{percent(statistics.sparsity)} zero or less")
     if drawn.vector is None and statistics.flat_count:
@@ -96,6 +110,14 @@ def _layer_line(drawn: DrawnLayer) -> str:
     if statistics.nonfinite_count:
         facts.append(f"{counted(statistics.nonfinite_count, 'channel')} with NaN or infinite values")
     return f"<b>{_text(drawn.name)}</b> <span style='{_MUTED}'>{' · '.join(facts)}</span>"
+
+
+def _colours(drawn: DrawnLayer) -> str:
+    """What the darkest and lightest colour stand for, in activation units."""
+    low, high = drawn.limits.low, drawn.limits.high
+    if drawn.limits.shared or drawn.vector is not None:
+        return f"colours {number(float(low[0]), 3)} to {number(float(high[0]), 3)}"
+    return "colours mean ± 2 std of each channel"
 
 
 def _layer_body(drawn: DrawnLayer) -> str:
