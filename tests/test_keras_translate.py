@@ -18,6 +18,8 @@ from fluoroscope.errors import (
 )
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
 from fluoroscope.formats.keras_translate import translate
+from fluoroscope.formats.keras_translate.functions import NAMED
+from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS
 from fluoroscope.formats.keras_translate.table import TABLE
 from fluoroscope.formats.keras_translate.windows import Window
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -378,6 +380,52 @@ def test_a_layer_without_translation_leaves_the_others():
     np.testing.assert_array_equal(net.run(picture, ["c"])["c"], picture)
     with pytest.raises(UnsupportedLayer, match=r"'b' cannot be run: .*Layer 'odd'"):
         net.run(picture, ["b"])
+
+
+def test_a_layer_given_up_halfway_leaves_nothing_behind():
+    graph = translate(model(conv("a"), conv("b", activation="threshold")))
+    assert [node.name for node in graph.nodes] == ["a/Conv"]
+    assert set(graph.weights) == {"a/kernel", "a/bias"}
+
+
+def test_graphs_are_valid_onnx():
+    """By ONNX's own checker, with its shape inference, so that a graph can be kept as a file."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    layers = [layer("Activation", f"activation {name}", activation=name) for name in NAMED]
+    layers += [
+        layer("Resizing", f"resizing {name}", height=5, width=9, interpolation=name)
+        for name in INTERPOLATIONS
+    ]
+    layers += [
+        layer("UpSampling2D", "up", size=2, interpolation="bicubic"),
+        layer("ReLU", "relu", max_value=1, threshold=0.5, negative_slope=0.1),
+        layer("LayerNormalization", "layer norm", axis=[1, 2], scale=False, center=False),
+        layer("BatchNormalization", "norm", axis=2, scale=False, center=False,
+              weights={"moving_mean": [1] * 6, "moving_variance": [1] * 6}),
+        layer("PReLU", "prelu", weights={"alpha": np.ones((4, 6, 2), np.float32)}),
+        layer("Softmax", "softmax", axis=[1, 3]),
+        layer("GlobalMaxPooling2D", "pool"),
+        layer("CenterCrop", "crop", height=2, width=3),
+        layer("Reshape", "reshape", target_shape=[-1, 3]),
+    ]  # fmt: skip
+    graph = translate(model(*((own, ["input"]) for own in layers), shape=(4, 6, 2)))
+    assert not [row.layer.problem for row in graph.rows if row.layer.problem]
+    outputs = {
+        row.tensor: [None] * (len(row.layer.shape) + 1) for row in graph.rows[1:] if row.tensor != "input"
+    }
+    proto = helper.make_graph(
+        list(graph.nodes),
+        graph.name,
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 2, 4, 6])],
+        [
+            helper.make_tensor_value_info(str(name), TensorProto.FLOAT, shape)
+            for name, shape in outputs.items()
+        ],
+        [numpy_helper.from_array(array, name) for name, array in graph.weights.items()],
+    )
+    opsets = [helper.make_opsetid("", graph.opset)]
+    checker.check_model(helper.make_model(proto, opset_imports=opsets, ir_version=8), full_check=True)
 
 
 def test_a_kind_that_is_not_known():

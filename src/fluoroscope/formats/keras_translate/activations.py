@@ -29,9 +29,9 @@ def _layer_as_activation(step: Step, value: Value, given: Mapping[str, Any]) -> 
     kind, config = given.get("class_name"), given.get("config")
     if not isinstance(kind, str) or kind not in LAYERS or not isinstance(config, Mapping):
         step.options.unsupported("activation", f"Layers that can be one are {', '.join(sorted(LAYERS))}.")
-    step.activation = str(kind)
-    inner = step.within(str(kind), cast(Mapping[str, Any], config), value)
-    result = LAYERS[step.activation](inner)
+    step.activation = kind
+    inner = step.within(kind, cast(Mapping[str, Any], config), value)
+    result = LAYERS[kind](inner)
     inner.options.refuse_unread()
     return result
 

@@ -159,6 +159,17 @@ class GraphBuilder:
             self._small[kind, values] = known
         return known
 
+    def prune(self, tensors: Iterable[str]) -> None:
+        """Leave out nodes and weights that none of `tensors` is made from."""
+        wanted = set(tensors)
+        kept: list[NodeProto] = []
+        for node in reversed(self.nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.weights = {name: array for name, array in self.weights.items() if name in wanted}
+
     def in_keras_order(self, value: Value) -> Value:
         """The value with its tensor in Keras's axis order; transposed once, however often asked for."""
         order = (0, *range(2, value.rank + 1), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from reprlib import Repr
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
@@ -127,7 +127,7 @@ class Options:
             else "channels_last"
         )
 
-    def unsupported(self, name: str, possible: str) -> None:
+    def unsupported(self, name: str, possible: str) -> NoReturn:
         """Refuse the value that option `name` has."""
         raise UnsupportedLayer(
             f"{described(self._layer)} has {name}={brief(self._config.get(name))}, "

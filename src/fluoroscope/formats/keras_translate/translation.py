@@ -75,6 +75,8 @@ class _Translation:
         rows = [self._row(call) for call in self._model.calls]
         if self._size is not None and not any(len(entry.shape) == 4 for entry in self._inputs.values()):
             raise UsageError(f"{self._model.name!r} takes no pictures, so no height and width.")
+        # A layer that proved to have no translation may have left nodes behind.
+        self._builder.prune(tensor for row in rows for tensor in (row.tensor, row.pre) if tensor is not None)
         order = dict.fromkeys((*(name for name in self._model.inputs if name in self._inputs), *self._inputs))
         return LayerGraph(
             name=self._model.name,
@@ -175,9 +177,9 @@ class _Translation:
 
     def _input(self, step: Step) -> Value:
         """An input of the whole model: channels first if a picture (three axes), else as Keras has it."""
-        given = step.options.raw("batch_shape", step.options.raw("batch_input_shape"))
+        given = step.options.raw("batch_shape")
         if not isinstance(given, (list, tuple)) or not given:
-            step.damaged(f"has batch_shape={given!r}, not a list of sizes with the batch first")
+            step.damaged(f"has batch_shape={brief(given)}, not a list of sizes with the batch first")
         shape: Shape = tuple(
             None if extent is None else step.options.whole("batch_shape", extent, 1) for extent in given[1:]
         )
