@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fluoroscope.cli import options
-from fluoroscope.cli.options import parse_classes, parse_numbers, parse_pair, parse_size
+from fluoroscope.cli.class_names import parse_classes
+from fluoroscope.cli.options import parse_numbers, parse_pair, parse_size
 from fluoroscope.cli.preparing import PictureOptions
 from fluoroscope.drawing import scaling
 from fluoroscope.drawing.colormaps import COLORMAPS
@@ -61,6 +62,22 @@ def test_classes_are_a_list_or_the_lines_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "names.txt"
     file.write_bytes("\ufeffKatze\r\nDackel, rauh\r\n\r\n".encode())
     assert parse_classes(str(file)) == ("Katze", "Dackel, rauh")
+
+
+def test_classes_may_be_json(tmp_path: Path) -> None:
+    file = tmp_path / "classes.json"
+    for content in ('["cat", "dog"]', '{"0": "cat", "1": "dog"}', '{"dog": 1, "cat": 0}'):
+        file.write_text(content)
+        assert parse_classes(str(file)) == ("cat", "dog")
+    for content in ('["cat", 1]', '{"0": "cat", "2": "dog"}', '{"cat": 0, "dog": 5}', "[", "[" * 100_000):
+        file.write_text(content)
+        with pytest.raises(UsageError, match="as JSON it should be a list of names"):
+            parse_classes(str(file))
+
+
+def test_an_empty_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="name 0 is empty"):
+        parse_classes(",cat")
 
 
 def test_classes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def _numbers(prepared: Prepared) -> Table:
             table.add_row(
                 f"{label}: {shape} {pixels.dtype}" if channel == 0 else "",
                 str(channel),
-                *(number(figures[name][channel], 4) for name in ("min", "max", "mean", "std")),
+                *(number(figures[name][channel], 5) for name in ("min", "max", "mean", "std")),
             )
     return table
 

@@ -7,7 +7,6 @@ before an argument is read; a test holds both equal.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import typer
@@ -220,9 +219,6 @@ DebugOption = Annotated[
 ]
 
 
-_LARGEST_CLASSES = 1 << 20
-
-
 def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """``150x200`` as (height, width); ``150`` is a square."""
     match = re.fullmatch(r"\s*(\d{1,6})\s*(?:[x×]\s*(\d{1,6}))?\s*", text, re.IGNORECASE)
@@ -250,34 +246,3 @@ def parse_pair(text: str, option: str) -> tuple[float, float]:
     if len(numbers) != 2:
         raise UsageError(f"{option} {text!r}: two numbers are needed, with a comma between, such as 1,99.")
     return numbers[0], numbers[1]
-
-
-def parse_classes(text: str) -> tuple[str, ...]:
-    """Names of classes: those in a file, one a line, or those with commas between.
-
-    Raises
-    ------
-    UsageError
-        A file that cannot be read, or without names.
-    """
-    path = Path(text)
-    if "," not in text and (path.suffix or path.exists()):
-        try:
-            if path.stat().st_size > _LARGEST_CLASSES:
-                raise UsageError(
-                    f"--classes {text!r}: a file of names is not over {_LARGEST_CLASSES:,} bytes."
-                )
-            names = path.read_text("utf-8-sig").splitlines()
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-            raise UsageError(f"--classes {text!r} cannot be read: {reason}. One name a line.") from error
-    else:
-        names = text.split(",")
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
-    if not names:
-        raise UsageError(
-            f"--classes {text!r}: there is no name. One name a line, or names with commas between."
-        )
-    return tuple(names)

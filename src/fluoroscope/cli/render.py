@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluoroscope.cli import destination
+from fluoroscope.cli.class_names import parse_classes
 from fluoroscope.cli.failures import TITLES, as_json, message
 from fluoroscope.cli.options import (
     OUTPUT,
@@ -40,7 +41,6 @@ from fluoroscope.cli.options import (
     StdOption,
     ThreadsOption,
     ZoomOption,
-    parse_classes,
     parse_pair,
 )
 from fluoroscope.cli.outcome import network_remarks
