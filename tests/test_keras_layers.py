@@ -88,6 +88,8 @@ def separable(x: Any, keras: Any) -> Branches:
 def separable1d(x: Any, keras: Any) -> Branches:
     for kernel, stride, padding in product((1, 2, 3), (1, 2), ("valid", "same")):
         yield keras.SeparableConv1D(5, kernel, strides=stride, padding=padding, depth_multiplier=2)(x)
+    if "tf_keras" in keras.__name__:
+        yield keras.SeparableConv1D(5, 3, dilation_rate=2, padding="causal")(x)
 
 
 def transposed(x: Any, keras: Any) -> Branches:

@@ -44,7 +44,7 @@ def activation(step: Step) -> Value:
 
 
 def rectified_linear(step: Step) -> Value:
-    """ReLU: `x` from `threshold` to `max_value`, at most that; below, a `negative_slope`."""
+    """ReLU: `x` above `threshold`, at most `max_value`; below it 0, or falling by `negative_slope`."""
     options = step.options
     slope = options.number("negative_slope", default=0.0)
     threshold = options.number("threshold", default=0.0)

@@ -22,7 +22,7 @@ def convolution(step: Step, rank: int) -> Value:
     filters, groups = step.options.integer("filters"), step.options.integer("groups", default=1)
     if planes.channels % groups or filters % groups:
         step.damaged(f"has {groups} groups for {planes.channels} channels and {filters} filters")
-    window = _window(step, rank)
+    window = _window(step, rank, causal=rank == 1)
     kernel = step.variable("kernel", (*window.kernel, planes.channels // groups, filters))
     bias = _bias(step, filters)
     return activated(step, _convolve(step, planes, window, "kernel", _out_first(kernel), bias, groups))
@@ -43,7 +43,7 @@ def separable_convolution(step: Step, rank: int) -> Value:
     planes = step.planes(rank)
     filters = step.options.integer("filters")
     _check_ungrouped(step)
-    window = _window(step, rank)
+    window = _window(step, rank, causal=rank == 1)
     depthwise = _depthwise(step, "depthwise_kernel", planes, window)
     between = _convolve(step, planes, window, "depthwise_kernel", depthwise, None, planes.channels)
     one = (1,) * rank
@@ -104,13 +104,13 @@ def _surplus(span: int, stride: int, padding: str, extra: int | None) -> int:
     return span - stride if extra is None else 2 * (span // 2) - extra
 
 
-def _window(step: Step, rank: int) -> Window:
+def _window(step: Step, rank: int, *, causal: bool = False) -> Window:
     options = step.options
     return Window(
         kernel=options.integers("kernel_size", rank),
         strides=options.integers("strides", rank, default=1),
         dilations=options.integers("dilation_rate", rank, default=1),
-        padding=options.choice("padding", _CAUSAL if rank == 1 else PADDINGS, default="valid"),
+        padding=options.choice("padding", _CAUSAL if causal else PADDINGS, default="valid"),
     )
 
 

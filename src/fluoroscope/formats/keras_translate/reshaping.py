@@ -6,6 +6,7 @@ from typing import Any
 
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS
+from fluoroscope.formats.keras_translate.options import brief
 from fluoroscope.formats.keras_translate.resampling import resample
 from fluoroscope.formats.keras_translate.step import Planes, Step, elements
 from fluoroscope.network.protocol import Shape
@@ -38,17 +39,17 @@ def reshape(step: Step) -> Value:
         for size in (given if isinstance(given, (list, tuple)) else [given])
     )
     if target.count(-1) > 1:
-        step.damaged(f"has more than one -1 in target_shape={given}")
+        step.damaged(f"has more than one -1 in target_shape={brief(given)}")
     known = elements(tuple(size for size in target if size != -1))
     shape: Shape = target
     if None in value.shape:
         shape = tuple(None if size == -1 else size for size in target)
     elif -1 in target:
         if not known or elements(value.shape) % known:
-            step.damaged(f"cannot bring the shape {value.shape} to {given}")
+            step.damaged(f"cannot bring the shape {value.shape} to {brief(given)}")
         shape = tuple(elements(value.shape) // known if size == -1 else size for size in target)
     elif known != elements(value.shape):
-        step.damaged(f"cannot bring the shape {value.shape} to {given}")
+        step.damaged(f"cannot bring the shape {value.shape} to {brief(given)}")
     sizes = step.graph.integers([0, *(-1 if size is None else size for size in shape)])
     return _reread(step, step.node("Reshape", value.tensor, sizes), shape)
 
@@ -58,7 +59,7 @@ def permute(step: Step) -> Value:
     value = step.graph.in_keras_order(step.value)
     dims = step.options.integers("dims", value.rank)
     if sorted(dims) != list(range(1, value.rank + 1)):
-        step.damaged(f"has dims={dims}, no order of {value.rank} axes")
+        step.damaged(f"has dims={brief(dims)}, no order of {value.rank} axes")
     tensor = step.node("Transpose", value.tensor, perm=(0, *dims))
     return _reread(step, tensor, tuple(value.shape[axis - 1] for axis in dims))
 
@@ -133,7 +134,7 @@ def _borders(step: Step, name: str, rank: int, *, default: int) -> tuple[list[in
         for entry in (given if isinstance(given, (list, tuple)) else [given] * rank)
     ]
     if len(pairs) != rank or any(len(pair) != 2 for pair in pairs):
-        step.damaged(f"has {name}={given}, not two numbers for each of {rank} axes")
+        step.damaged(f"has {name}={brief(given)}, not two numbers for each of {rank} axes")
     begins = [step.options.whole(name, pair[0], 0) for pair in pairs]
     ends = [step.options.whole(name, pair[1], 0) for pair in pairs]
     return begins, ends
