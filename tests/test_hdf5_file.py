@@ -163,6 +163,29 @@ class TestChunks:
         )
         np.testing.assert_array_equal(array, stored)
 
+    def test_a_chunk_that_was_left_as_it_is(self) -> None:
+        """A filter that gains nothing may be skipped: the chunk's mask tells."""
+        stored = np.arange(16, dtype=np.float32)
+
+        def write(file: h5py.File) -> None:
+            dataset = file.create_dataset("x", (16,), "f4", chunks=(16,), compression="gzip")
+            dataset.id.write_direct_chunk((0,), stored.tobytes(), filter_mask=1)
+
+        np.testing.assert_array_equal(read(write), stored)
+
+    def test_a_chunk_twice(self) -> None:
+        stored = np.arange(4, dtype=np.float32)
+        data = bytearray(written(lambda file: file.create_dataset("x", data=stored, chunks=(2,))))
+        second = data.find(struct.pack("<IIQQ", 8, 0, 2, 0))  # size, mask, offset of the chunk, offset in it
+        struct.pack_into("<Q", data, second + 8, 0)
+        file = Hdf5File(bytes(data), Limits())
+        with pytest.raises(DamagedFile, match=r"a chunk twice or astray, at \(0,\)"):
+            file.array(file.datasets()["x"])
+
+    def test_what_is_put_together_is_read_only_too(self) -> None:
+        array = read(lambda file: file.create_dataset("x", data=np.ones(4), chunks=(2,)))
+        assert not array.flags.writeable
+
     def test_a_broken_checksum_is_told(self) -> None:
         stored = np.arange(64, dtype=np.float32)
         data = bytearray(
@@ -227,6 +250,13 @@ class TestStructure:
         assert len(attributes["none"]) == 0
         assert attributes["number"] == 3
         assert len(attributes["long"]) == 100_000
+
+    def test_a_string_that_was_never_written(self) -> None:
+        def write(file: h5py.File) -> None:
+            kind = h5py.h5t.py_create(h5py.string_dtype(), logical=True)
+            h5py.h5a.create(file.id, b"text", kind, h5py.h5s.create(h5py.h5s.SCALAR))
+
+        assert opened(write).attributes()["text"] == ""
 
     @pytest.mark.parametrize("longer", range(8))
     def test_a_heap_whose_free_end_is_shorter_than_a_header(self, longer: int) -> None:
@@ -348,6 +378,18 @@ class TestEndless:
         def write(file: h5py.File) -> None:
             file.create_group("a/b")
             file["a/b/again"] = file["a"]
+
+        with pytest.raises(DamagedFile, match="linked in a circle"):
+            opened(write).datasets()
+
+    def test_two_ways_from_each_group_to_the_next(self) -> None:
+        """Forty groups, a million million paths."""
+
+        def write(file: h5py.File) -> None:
+            group = file
+            for _ in range(40):
+                group["left"] = group.create_group("right")
+                group = group["left"]
 
         with pytest.raises(DamagedFile, match="linked in a circle"):
             opened(write).datasets()

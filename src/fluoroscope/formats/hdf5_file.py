@@ -249,14 +249,13 @@ def _number_type(header: ObjectHeader) -> tuple[np.dtype[Any], bool]:
     if isinstance(kind, P5IntegerType):
         return kind.dtype, False
     if isinstance(kind, P5FloatType):
-        # pyfive goes by the size alone; bit layout: offset, precision, exponent place and size, mantissa's.
+        # pyfive goes by the size alone. Behind 12 bytes stand place and size of exponent and mantissa.
+        message = header.find_msg_type(_DATATYPE)[0]["offset_to_message"]
+        _, exponent, _, mantissa = struct.unpack_from("<4B", header.msg_data, message + 12)
         size = kind.dtype.itemsize
-        layout = struct.unpack_from(
-            "<HHBBBB", header.msg_data, header.find_msg_type(_DATATYPE)[0]["offset_to_message"] + 8
-        )
-        if (layout[3], layout[5]) == _IEEE_BITS.get(size):
+        if (exponent, mantissa) == _IEEE_BITS.get(size):
             return kind.dtype, False
-        if size == _BFLOAT16_SIZE and (layout[3], layout[5]) == _BFLOAT16_BITS:
+        if size == _BFLOAT16_SIZE and (exponent, mantissa) == _BFLOAT16_BITS:
             return np.dtype(kind.dtype.str.replace("f", "u")), True
         raise UnknownFormat(f"It holds floats of {size} bytes that are not IEEE 754.")
     if isinstance(kind, P5OpaqueType) and kind.size == _BFLOAT16_SIZE:
