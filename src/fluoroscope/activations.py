@@ -5,10 +5,11 @@ Everything here is frozen: arrays are read-only, and slicing gives views.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,26 +101,41 @@ class FeatureMaps:
     @overload
     def __getitem__(self, index: slice | Sequence[int]) -> FeatureMaps: ...
     def __getitem__(self, index: Any) -> FeatureMap | FeatureMaps:
-        """One channel by its place, or several as a slice or a list of places."""
-        if isinstance(index, (int, np.integer)):
-            if not -len(self) <= index < len(self):
-                raise LayerNotFound(
-                    f"{self.name!r} has {len(self)} channels, 0 to {len(self) - 1}; there is no {index}."
-                )
-            return FeatureMap(self, int(index) % len(self))
+        """One channel by its place, or several as a slice, a list of places, or a mask of all channels."""
         if isinstance(index, slice):
             values, channels = self.values[..., index], self.channels[index]
+        elif isinstance(index, Iterable) and not isinstance(index, str):
+            places = self._places(list(cast("Iterable[object]", index)))
+            values, channels = self.values[..., places], [self.channels[place] for place in places]
         else:
-            if not isinstance(index, Iterable):
-                raise UsageError(
-                    f"Channels of {self.name!r} are taken by a whole number, a slice or a list, "
-                    f"not by {index!r}."
-                )
-            chosen = [self[int(i)].place for i in index]
-            values, channels = self.values[..., chosen], [self.channels[i] for i in chosen]
+            return FeatureMap(self, self._place(index, index))
         if not channels:
             raise LayerNotFound(f"{index!r} leaves no channel of {self.name!r}; it has {len(self)}.")
         return FeatureMaps(self.name, self.layer, self.number, values, channels)
+
+    def _places(self, wanted: list[object]) -> list[int]:
+        if wanted and all(isinstance(entry, (bool, np.bool_)) for entry in wanted):
+            if len(wanted) != len(self):
+                raise UsageError(
+                    f"A mask of {len(wanted)} for the {len(self)} channels of {self.name!r}: "
+                    "it needs one entry for each."
+                )
+            return [place for place, chosen in enumerate(wanted) if chosen]
+        return [self._place(entry, wanted) for entry in wanted]
+
+    def _place(self, entry: object, given: object) -> int:
+        """A place counted from the front. True is no number here: it would be the second channel."""
+        try:
+            place = operator.index(cast("SupportsIndex", None if isinstance(entry, bool) else entry))
+        except TypeError as error:
+            raise UsageError(
+                f"Channels of {self.name!r} are taken by a whole number, a slice or a list, not by {given!r}."
+            ) from error
+        if not -len(self) <= place < len(self):
+            raise LayerNotFound(
+                f"{self.name!r} has {len(self)} channels, 0 to {len(self) - 1}; there is no {place}."
+            )
+        return place % len(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.values, dtype=dtype, copy=copy)
