@@ -98,11 +98,15 @@ def _layout(
 
 
 def _usual_axis(dims: Sequence[int | None]) -> int:
-    """Channels second, unless only the last axis can be the colours."""
+    """Channels second, unless only the last axis can be the colours.
+
+    Pictures have more places than colours, and are square more often than not.
+    """
     if len(dims) == 3:
         return 2
     if len(dims) != 4:
         return min(1, len(dims) - 1)
-    if dims[3] not in _COLOURS or dims[1] in _COLOURS:
-        return 1
-    return 3 if dims[1] is None or dims[1] > dims[3] else 1
+    first, second, last = dims[1:]
+    colours = last in _COLOURS and first not in _COLOURS and (first is None or first > last)
+    square = second is not None and second == last
+    return 3 if colours and not square else 1

@@ -27,6 +27,16 @@ _NUMBERS = frozenset("fiub")
 _NO_PARAMETERS = frozenset("Clip Dropout Pad Pow Resize Upsample".split())
 """Operators whose constants are settings: bounds, scales, a filling value."""
 
+_QUANTIZED: Mapping[str, tuple[int, ...]] = {
+    "ConvInteger": (1,),
+    "DequantizeLinear": (0,),
+    "MatMulInteger": (1,),
+    "QLinearConv": (3, 8),
+    "QLinearMatMul": (3,),
+    "QuantizeLinear": (0,),
+}
+"""Operators on quantized numbers -> which of their inputs may be weights; others are scales and offsets."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
@@ -79,6 +89,7 @@ class _Table:
         # A constant tensor -> the weights it is made of; each counts where it is used first.
         self._made_of: dict[str, frozenset[str]] = {name: frozenset({name}) for name in weights}
         self._weights = weights
+        self._quantized: set[str] = set()
         self._counted: set[str] = set()
 
     def add_input(self, entry: GraphInput) -> None:
@@ -93,7 +104,10 @@ class _Table:
         takes = tuple(dict.fromkeys(name for tensor in node.input for name in self._sources.get(tensor, ())))
         if not takes:
             parts = [self._made_of.get(name, frozenset[str]()) for name in _parameters_of(node)]
-            self._made_of.update((name, frozenset[str]().union(*parts)) for name in node.output if name)
+            made_of = frozenset[str]().union(*parts)
+            self._made_of.update((name, made_of) for name in node.output if name)
+            if node.op_type in _QUANTIZED:
+                self._quantized |= made_of
             return
         if node.op_type in SHAPE_ONLY:
             return
@@ -159,7 +173,8 @@ class _Table:
         for place, tensor in enumerate(_parameters_of(node)):
             for name in self._made_of.get(tensor, frozenset[str]()) - self._counted:
                 array = self._weights[name]
-                if array.dtype.kind == "f" or array.dtype.itemsize == 1:
+                # Whole numbers are sizes and places, unless they stand for others.
+                if array.dtype.kind == "f" or name in self._quantized or node.op_type in _QUANTIZED:
                     self._counted.add(name)
                     total += array.size
                     # Mean and variance, the last two, are measured, not trained.
@@ -200,11 +215,10 @@ def _parameters_of(node: onnx.NodeProto) -> Sequence[str]:
     """Inputs that may be trained weights; scales and zero points of quantized ones are not."""
     if node.op_type in _NO_PARAMETERS:
         return ()
-    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-        return node.input[:1]
-    if node.op_type in ("QLinearConv", "QLinearMatMul"):
-        return [node.input[3], *node.input[8:9]]
-    return node.input
+    places = _QUANTIZED.get(node.op_type)
+    return (
+        node.input if places is None else [node.input[place] for place in places if place < len(node.input)]
+    )
 
 
 def channels_last(dims: tuple[int | None, ...], axis: int) -> Shape:

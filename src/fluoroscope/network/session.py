@@ -180,6 +180,11 @@ def _start(
         ],
         [helper.make_empty_tensor_value_info(name) for name in outputs],
     )
+    seen: set[str] = set()
+    for one in proto.node:
+        # onnxruntime takes no two nodes of one name; it needs none.
+        one.name = "" if one.name in seen else one.name
+        seen.add(one.name)
     lent: dict[str, Any] = {}
     for name, array in weights.items():
         tensor = proto.initializer.add()
