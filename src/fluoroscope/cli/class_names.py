@@ -47,8 +47,8 @@ def _from_file(path: Path, text: str) -> list[str]:
         return _from_json(json.loads(content))
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"--classes {text!r}: as JSON it should be a list of names, or an object from each number (0, 1...) "
-            "to its name or the other way round."
+            f"--classes {text!r}: as JSON it should be a list of names, or an object from each number "
+            "from 0 on to its name or the other way round."
         ) from error
 
 
