@@ -94,6 +94,18 @@ class TestArrays:
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, stored.astype(np.float32))
 
+    def test_bfloat16_as_a_float_of_its_own(self) -> None:
+        """Not h5py's way: 8 bits of exponent and 7 of mantissa."""
+
+        def write(file: h5py.File) -> None:
+            kind = h5py.h5t.IEEE_F16LE.copy()
+            kind.set_fields(15, 7, 8, 0, 7)
+            kind.set_ebias(127)
+            dataset = h5py.h5d.create(file.id, b"x", kind, h5py.h5s.create_simple((2,)))
+            dataset.write(h5py.h5s.ALL, h5py.h5s.ALL, np.array([0x3FC0, 0xC010], "<u2"), mtype=kind)
+
+        np.testing.assert_array_equal(read(write), np.array([1.5, -2.25], np.float32))
+
     def test_a_float_that_is_not_ieee_is_refused(self) -> None:
         def write(file: h5py.File) -> None:
             kind = h5py.h5t.IEEE_F32LE.copy()

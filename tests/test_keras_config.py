@@ -265,6 +265,12 @@ class TestFunctional:
         )
         assert [call.name for call in unfolded(config).calls] == ["in", "tower", "mid", "tower#2", "last"]
 
+    def test_what_a_layer_needs_comes_in_the_order_it_takes_it(self) -> None:
+        ends = [layer("ReLU", name, [[["in", 0, 0]]]) for name in ("b", "a")]
+        layers = [layer("Add", "sum", [[["a", 0, 0], ["b", 0, 0]]]), *ends, ENTRY]
+        config = functional(layers, [["in", 0, 0]], [["sum", 0, 0]])
+        assert [call.name for call in unfolded(config).calls] == ["in", "a", "b", "sum"]
+
     def test_a_long_chain_in_reverse(self) -> None:
         count = 3000
         chain = [layer("ReLU", f"r{n}", [[["in" if n == 0 else f"r{n - 1}", 0, 0]]]) for n in range(count)]
