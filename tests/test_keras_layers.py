@@ -561,6 +561,7 @@ def test_random_networks_agree(name: str, suffix: str, tmp_path: Path):
             value = step(keras, kind, pick, value)
         model = randomise(keras.Model(entry, value))
         check_file(keras, model, tmp_path / f"model{suffix}", tolerance=BAR)
-        keras.backend.clear_session()
+        if name == "tf_keras":  # one graph holds all its models, and grows; Keras 3 has none
+            keras.backend.clear_session()
 
     check()
