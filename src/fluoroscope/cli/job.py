@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,15 +18,6 @@ from fluoroscope.output.typography import counted, speakable
 if TYPE_CHECKING:
     from fluoroscope.activations import Activations
     from fluoroscope.network.protocol import Network
-
-
-_WRITERS = {
-    ".pdf": "fluoroscope.output.pdf",
-    ".png": "fluoroscope.output.poster",
-    ".npz": "fluoroscope.output.arrays",
-    "": "fluoroscope.output.folder",
-}
-"""What writes each kind of output; see `fluoroscope.output.save.KINDS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +95,6 @@ class Job:
         start = time.perf_counter()
         prepared = self.options.prepare(network, path)
         progress.running()
-        _import_ahead(output)
         groups = Groups(network, prepared, names, memory=self.budget.memory)
         # A single group is run once, however often it is looked at.
         watched = Watched(list(groups) if len(groups) == 1 else groups)
@@ -128,21 +117,6 @@ class Job:
             # `prepare` says so last where it is so.
             remark=speakable(prepared.steps[-1]) if own_scaling(network) is not None else None,
         )
-
-
-def _import_ahead(output: str) -> None:
-    """Import what will write `output` in a thread, while onnxruntime works and lets go of the interpreter."""
-    from importlib import import_module
-    from threading import Thread
-
-    from fluoroscope.output.save import kind_of
-
-    # First, and here: two threads that import at once can meet half-made modules.
-    import_module("onnxruntime")
-
-    module = _WRITERS[kind_of(output)]
-    if module not in sys.modules:
-        Thread(target=import_module, args=(module,)).start()
 
 
 def _save_channel(
