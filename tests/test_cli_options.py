@@ -75,6 +75,12 @@ def test_classes_may_be_json(tmp_path: Path) -> None:
             parse_classes(str(file))
 
 
+def test_a_name_in_brackets_is_no_json(tmp_path: Path) -> None:
+    file = tmp_path / "names.txt"
+    file.write_text("[background]\ncat\n")
+    assert parse_classes(str(file)) == ("[background]", "cat")
+
+
 def test_an_empty_name_is_refused() -> None:
     with pytest.raises(UsageError, match="name 0 is empty"):
         parse_classes(",cat")

@@ -46,6 +46,9 @@ def _from_file(path: Path, text: str) -> list[str]:
     try:
         return _from_json(json.loads(content))
     except (ValueError, RecursionError) as error:
+        # A list of names can begin with one such as "[background]".
+        if isinstance(error, json.JSONDecodeError) and path.suffix.lower() != ".json":
+            return content.splitlines()
         raise UsageError(
             f"--classes {text!r}: as JSON it should be a list of names, or an object from each number "
             "from 0 on to its name or the other way round."

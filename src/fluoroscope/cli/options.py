@@ -65,8 +65,8 @@ ClassesOption = Annotated[
     typer.Option(
         metavar="FILE|A,B,C",
         rich_help_panel=LAYERS,
-        help="Names of the classes, in the order of the output: a text file with one a line, or the names "
-        "with commas between.",
+        help="Names of the classes, in the order of the output: a file with one a line or as JSON, or the "
+        "names with commas between.",
         show_default="numbers",
     ),
 ]
