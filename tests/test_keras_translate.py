@@ -19,7 +19,7 @@ from fluoroscope.errors import (
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
 from fluoroscope.formats.keras_translate import translate
 from fluoroscope.formats.keras_translate.functions import NAMED
-from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS
+from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS, interpolation
 from fluoroscope.formats.keras_translate.table import TABLE
 from fluoroscope.formats.keras_translate.windows import Window
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -300,6 +300,32 @@ def test_same_padding_counted_out(size: int, kernel: int, stride: int, dilation:
     last = (out - 1) * stride + (kernel - 1) * dilation + 1
     assert begin + end == max(last - size, 0)
     assert end - begin in (0, 1)
+
+
+def test_receptive_fields_go_through_a_resizing():
+    """Halved bilinearly, each pixel is made of two each way; a window of three of these spans six."""
+    net = network(layer("Resizing", "half", height=5, width=7), conv("c", size=3), shape=(10, 14, 1))
+    half, made = net.layer("half").receptive_field, net.layer("c").receptive_field
+    assert half is not None
+    assert (half.size, half.stride, half.offset) == ((2, 2), (2, 2), (0, 0))
+    assert made is not None
+    assert (made.size, made.stride, made.offset) == ((6, 6), (2, 2), (0, 0))
+
+
+@pytest.mark.parametrize("method", ["nearest", "bicubic", "lanczos5", "area", "gaussian"])
+@pytest.mark.parametrize(("size", "new"), [(40, 13), (9, 20), (200, 9)])
+def test_receptive_fields_hold_every_pixel_that_is_looked_at(method: str, size: int, new: int):
+    antialias = method not in ("nearest", "area")  # so that there are many taps
+    made = layer("Resizing", height=new, width=1, interpolation=method, antialias=antialias)
+    field = network(made, shape=(size, 1, 1)).layer("it").receptive_field
+    assert field is not None
+    begins = np.arange(new) * field.stride[0] + field.offset[0]
+    taps = interpolation(size, new, method, antialias=antialias)
+    used = taps.matrix(size) != 0
+    for begin, row in zip(begins, used, strict=True):
+        seen = np.flatnonzero(row)
+        assert begin <= seen.min() + 1e-9
+        assert seen.max() + 1 <= begin + field.size[0] + 1e-9
 
 
 # Free sizes

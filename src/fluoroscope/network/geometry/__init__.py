@@ -49,7 +49,7 @@ def receptive_fields(graph: LayerGraph, traced: Trace) -> dict[str, ReceptiveFie
         rule = _RULES.get(node.op_type)
         made = None
         if rule is not None and len(known) == len(taken):
-            made = rule(Context(node, traced, graph.opset, names), known)
+            made = rule(Context(node, traced, graph.opset, names, graph.weights), known)
         fields.update((name, made) for name in node.output if name)
     return {
         name: _public(field, extents) for name, field in fields.items() if field is not None and field.regular

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -94,16 +94,24 @@ class Context:
     ----------
     names
         Of the tensors taken that depend on the picture, in the order of their fields.
+    weights
+        Of the graph, by tensor name.
     """
 
     node: onnx.NodeProto
     traced: Trace
     opset: int
     names: Sequence[str]
+    weights: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
 
     def value(self, place: int) -> NDArray[Any] | None:
         """The value of an input that is a small constant."""
         return self.traced.values.get(self.node.input[place]) if place < len(self.node.input) else None
+
+    def weight(self, place: int) -> NDArray[Any] | None:
+        """The value of an input that is a weight, or a small constant."""
+        known = self.value(place)
+        return known if known is not None else self.weights.get(self.node.input[place])
 
     def given(self, place: int) -> bool:
         """True when the optional input is there."""

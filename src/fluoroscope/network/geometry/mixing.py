@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fluoroscope.network.geometry.fields import IRREGULAR, WHOLE, Axis, Context, Field
 from fluoroscope.network.nodes import integer, integers
@@ -133,12 +137,17 @@ def broadcast(context: Context, fields: Sequence[Field]) -> Field | None:
 
 
 def gather(context: Context, fields: Sequence[Field]) -> Field | None:
-    """Some of the channels."""
+    """Some of the channels, or rows or columns as a resizing picks them."""
     field, before, after = fields[0], context.before, context.after
     if len(fields) > 1 or before is None or after is None or context.names[0] != context.node.input[0]:
         return None
     axis = integer(context.node, "axis", 0) % len(before)
-    if not field.axes or axis in field.positions:
+    if axis in field.positions:
+        picked = context.weight(1)
+        if picked is None or picked.ndim != 1 or (np.diff(picked) < 0).any():
+            return None
+        return _resampled(field, axis, picked, picked)
+    if not field.axes:
         return WHOLE if field.whole and not field.axes else None
     shift = len(after) - len(before)
     return replace(
@@ -180,7 +189,28 @@ def matrix(context: Context, fields: Sequence[Field]) -> Field | None:
     mixed = len(before) - (1 if left else 2)
     if mixed not in field.positions:
         return field if left and len(before) > 2 else None
+    weights = context.weight(1 if left else 0)
+    if weights is not None and weights.ndim == 2 and weights.any(0 if left else 1).all():
+        used = (weights.T if left else weights) != 0
+        first, last = used.argmax(1), used.shape[1] - 1 - used[:, ::-1].argmax(1)
+        if first.any() or (last < used.shape[1] - 1).any():
+            return _resampled(field, mixed, first, last)
     return WHOLE if len(field.axes) == 1 else None
+
+
+def _resampled(field: Field, position: int, first: NDArray[Any], last: NDArray[Any]) -> Field | None:
+    """Behind a choice along one axis: unit ``i`` takes units ``first[i]`` to ``last[i]``, about evenly."""
+    axes: list[Axis] = []
+    for axis in field.axes:
+        if axis.position == position:
+            if not axis.extent or not first.size:
+                return None
+            step = axis.extent / first.size
+            grid = np.arange(first.size) * step
+            low, high = (first % axis.extent - grid).min(), (last % axis.extent - grid).max()
+            axis = axis.behind(first.size, float(low), float(high), step)
+        axes.append(axis)
+    return replace(field, axes=tuple(axes))
 
 
 def reduce(context: Context, fields: Sequence[Field]) -> Field | None:
