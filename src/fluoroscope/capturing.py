@@ -16,7 +16,8 @@ from fluoroscope.errors import PictureError, UsageError
 from fluoroscope.formats import open_network
 from fluoroscope.images import Prepared, Preprocessing, open_image, preprocess
 from fluoroscope.network.budget import activation_bytes
-from fluoroscope.network.protocol import Layer, Network
+from fluoroscope.network.own_scaling import own_scaling
+from fluoroscope.network.protocol import Network
 from fluoroscope.network.selection import PRE, Selection, select
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def capture_many(
         raise UsageError(f"A batch is one picture or more, not {batch}.")
     opened = open_network(network)
     if isinstance(images, str):
-        paths = sorted(glob(images, recursive=True))
+        # A file is meant by its name also where that could be a pattern: "scan[1].png".
+        paths = [images] if os.path.lexists(images) else sorted(glob(images, recursive=True))
         if not paths:
             raise PictureError(f"No file fits the pattern {images!r}.")
         if paths == [images] and os.path.isdir(images):
@@ -244,34 +246,9 @@ def prepare(network: Network, image: Source, preprocessing: Preprocessing | str 
 
 
 def default_preprocessing(network: Network) -> Preprocessing:
-    """``unit`` (0..1), or ``raw`` (0..255) for a network that scales by itself."""
-    return Preprocessing(preset="raw" if own_scaling(network) is not None else "unit")
-
-
-def own_scaling(network: Network) -> str | None:
-    """Name of the layer that scales the picture before anything else is done with it; None without one."""
-    takers: dict[str, list[Layer]] = {}
-    for layer in network.layers:
-        for name in layer.inputs:
-            takers.setdefault(name, []).append(layer)
-    current = network.inputs[0].name if network.inputs else ""
-    for _ in network.layers:
-        following = takers.get(current, [])
-        if len(following) != 1:
-            return None
-        layer = following[0]
-        if layer.kind in _SCALERS:
-            return layer.name
-        if layer.kind not in _TRANSPARENT and not layer.kind.startswith("Random"):
-            return None
-        current = layer.name
-    return None
-
-
-_SCALERS = frozenset({"Rescaling", "Normalization", "Mul", "Div", "Sub"})
-_TRANSPARENT = frozenset(
-    {"InputLayer", "Input", "Resizing", "CenterCrop", "ZeroPadding2D", "Cast", "Transpose", "Identity", "Pad"}
-)
+    """``unit`` (0..1), or ``raw`` (0..255) for a network that scales by itself or takes whole numbers."""
+    whole = any(np.dtype(spec.dtype).kind in "iu" for spec in network.inputs)
+    return Preprocessing(preset="raw" if whole or own_scaling(network) is not None else "unit")
 
 
 def _preprocessing(network: Network, wanted: Preprocessing | str | None) -> Preprocessing:

@@ -88,7 +88,8 @@ class Job:
         self, network: Network, names: Sequence[str], path: str, output: str, progress: Progress
     ) -> Outcome:
         """One picture into one output."""
-        from fluoroscope.capturing import Groups, own_scaling
+        from fluoroscope.capturing import Groups
+        from fluoroscope.network.own_scaling import own_scaling
         from fluoroscope.output.predictions import read_prediction
         from fluoroscope.output.save import save
 
