@@ -107,6 +107,13 @@ def frozen_inner_model(keras: ModuleType) -> Any:
     return model
 
 
+def thawed_layer(keras: ModuleType) -> Any:
+    """A frozen model of which one layer is not."""
+    model = frozen_inner_model(keras)
+    model.get_layer("middle").get_layer("block").get_layer("last").trainable = True
+    return model
+
+
 def sequentials(keras: ModuleType) -> Any:
     """Sequentials in a Sequential."""
     k = keras.layers
@@ -177,6 +184,7 @@ ALL: Mapping[str, Make] = {
         frozen_model,
         frozen_layers,
         frozen_inner_model,
+        thawed_layer,
         sequentials,
         shared,
         many_outputs,

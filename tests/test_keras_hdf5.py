@@ -616,6 +616,26 @@ class TestMismatches:
         )
         assert layer_weights(keras_hdf5.read(data))["r"] == {}
 
+    @pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+    def test_where_orders_are_alike_names_tell(self, order: tuple[str, str]) -> None:
+        """A frozen layer's weights come last, or do not: kernel and bias follow each other either way."""
+        layers = [
+            {"class_name": "Dense", "config": {"name": name, "units": 2, "trainable": name == "two"}}
+            for name in ("one", "two")
+        ]
+        inner = {"class_name": "Sequential", "config": {"name": "inner", "layers": layers}}
+        entry = {"class_name": "InputLayer", "config": {"name": "in", "batch_input_shape": [None, 2]}}
+        config = {"class_name": "Sequential", "config": {"name": "net", "layers": [entry, inner]}}
+        arrays = {"one": arange(2, 2), "two": arange(2, 2) + 9}
+        stored = [
+            pair
+            for name in order
+            for pair in ((f"inner/{name}_1/kernel:0", arrays[name]), (f"inner/{name}_1/bias:0", arange(2)))
+        ]
+        weights = layer_weights(keras_hdf5.read(keras_1_file(config, {"inner": stored}, version="2.3.1")))
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(weights[f"inner/{name}"]["kernel"], array)
+
     def test_nested_weights_that_no_order_explains(self) -> None:
         inner = {"class_name": "Sequential", "config": {"name": "in", "layers": DENSE["config"]["layers"]}}  # type: ignore[index]
         config = {"class_name": "Sequential", "config": {"name": "out", "layers": [inner]}}

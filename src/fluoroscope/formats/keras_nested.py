@@ -99,14 +99,17 @@ def _orders(model: ModelNode, path: TreePath, major: int) -> list[list[_Slot]]:
 
 
 def _split(node: LayerNode | ModelNode, path: TreePath, major: int) -> tuple[list[_Slot], list[_Slot]]:
-    """A node's trainable weights, and its others. A frozen node has none of the former."""
+    """A node's trainable weights, and its others.
+
+    Up to Keras 2 a frozen model has none of the former, whatever its layers say; since Keras 3 they decide.
+    """
     if isinstance(node, LayerNode):
         slots = _slots(node, path, major)
         return [slot for slot in slots if slot.trainable], [slot for slot in slots if not slot.trainable]
     parts = [_split(child, (*path, place), major) for place, child in enumerate(node.layers)]
     trainable = [slot for part, _ in parts for slot in part]
     others = [slot for _, part in parts for slot in part]
-    return (trainable, others) if node.trainable else ([], trainable + others)
+    return (trainable, others) if node.trainable or major >= 3 else ([], trainable + others)
 
 
 def _slots(layer: LayerNode, path: TreePath, major: int) -> list[_Slot]:
