@@ -148,6 +148,11 @@ class Scaling:
                 f"The limits {self.low} and {self.high} were given to {self.method} scaling, which takes its "
                 "own from the values. For given limits the method is 'fixed'."
             )
+        # NumPy's numbers are not JSON's, into which records put them.
+        object.__setattr__(self, "percentiles", (float(lower), float(upper)))
+        for name in ("low", "high"):
+            limit = getattr(self, name)
+            object.__setattr__(self, name, None if limit is None else float(limit))
 
     def __str__(self) -> str:
         """A phrase for legends and records, such as ``mean ± 2 std, per channel``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from fluoroscope.drawing.colormaps import COLORMAPS
 from fluoroscope.drawing.scaling import Scaling
 from fluoroscope.errors import UsageError
@@ -38,9 +40,11 @@ class Style:
             raise UsageError(f"No colour map is called {self.colormap!r}. There are {', '.join(COLORMAPS)}.")
         least = {"columns": 1, "zoom": 1, "gap": 0}
         for name, lowest in least.items():
-            value = getattr(self, name)
-            if value < lowest:
-                raise UsageError(f"{name} is a whole number from {lowest} on, not {value}.")
+            value: object = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < lowest:
+                raise UsageError(f"{name} is a whole number from {lowest} on, not {value!r}.")
+            # NumPy's numbers are not JSON's, into which records put them.
+            object.__setattr__(self, name, int(value))
 
     @property
     def palette(self) -> str:

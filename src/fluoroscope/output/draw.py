@@ -47,8 +47,13 @@ def style_of(style: Style | None = None, **options: Any) -> Style:
         )
     scaling = options.pop("scaling", None)
     if isinstance(scaling, str):
-        options["method"] = scaling
+        if options.setdefault("method", scaling) != scaling:
+            raise UsageError(
+                f"scaling={scaling!r} and method={options['method']!r} contradict each other: give one."
+            )
         scaling = None
+    elif not isinstance(scaling, (Scaling, type(None))):
+        raise UsageError(f"A scaling is one of its methods' names or a Scaling, not {scaling!r}.")
     chosen = {name: options.pop(name) for name in _SCALING if name in options}
     base = scaling or style.scaling
     if chosen:
@@ -58,7 +63,13 @@ def style_of(style: Style | None = None, **options: Any) -> Style:
     return replace(style, scaling=base, **options)
 
 
-def draw_sheet(maps: FeatureMaps, style: Style, pooled: PooledStatistics | None = None) -> Sheet:
+def draw_sheet(
+    maps: FeatureMaps,
+    style: Style,
+    pooled: PooledStatistics | None = None,
+    *,
+    limits: Limits | None = None,
+) -> Sheet:
     """One layer as a sheet.
 
     A vector is a strip of cells under one scale. A sequence has its steps along the row and a channel in each
@@ -68,16 +79,23 @@ def draw_sheet(maps: FeatureMaps, style: Style, pooled: PooledStatistics | None 
     ----------
     pooled
         Statistics of the whole network, for a scale over it; those of the layer if it is drawn by itself.
+    limits
+        Those of the channels, where they are known; by default what the scaling makes of `maps`.
     """
-    scaling = style.scaling
-    if scaling.needs_pooled and pooled is None:
-        pooled = maps.statistics.pooled(maps.maps if scaling.needs_histogram else None)
-    limits = scaling.limits(maps.maps, maps.statistics, pooled)
+    limits = layer_limits(maps, style, pooled) if limits is None else limits
     if maps.is_vector:
         return sheet_of_vector(maps.maps[0, 0], _against_zero(maps, limits), style)
     if maps.values.ndim == 2:
         style = replace(style, columns=1, gap=0)
     return sheet_of_maps(maps.maps, limits, style)
+
+
+def layer_limits(maps: FeatureMaps, style: Style, pooled: PooledStatistics | None = None) -> Limits:
+    """The limits of a layer's channels; `pooled` as in `draw_sheet`."""
+    scaling = style.scaling
+    if scaling.needs_pooled and pooled is None:
+        pooled = maps.statistics.pooled(maps.maps if scaling.needs_histogram else None)
+    return scaling.limits(maps.maps, maps.statistics, pooled)
 
 
 def _against_zero(maps: FeatureMaps, limits: Limits) -> Limits:
