@@ -72,6 +72,10 @@ class Job:
         names = select(network, self.layers)
         if self.channel is None:
             return names
+        if self.style.scaling.needs_pooled:
+            raise UsageError(
+                "--scope network is of all layers, and --channel of one: take --scope channel or layer."
+            )
         if len(names) != 1:
             raise UsageError(
                 f"--channel {self.channel} is of one layer, and there are {len(names)}. "

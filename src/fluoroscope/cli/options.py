@@ -84,8 +84,8 @@ ScopeOption = Annotated[
     typer.Option(
         metavar="SCOPE",
         rich_help_panel=DRAWING,
-        help="Who shares a scale. channel: nobody; layer: its channels; network: all. Only what shares one "
-        "can be compared by colour.",
+        help="Who shares a scale. channel: nobody; layer: its channels; network: all that is drawn. Only "
+        "what shares one can be compared by colour.",
     ),
 ]
 PercentilesOption = Annotated[

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import UsageError
-from fluoroscope.output.draw import draw_sheet
+from fluoroscope.output.draw import draw_sheet, layer_limits
 from fluoroscope.output.files import check_suffix
 from fluoroscope.output.png import encode
 from fluoroscope.output.typography import REGULAR, SEMIBOLD, fitted, number, percent, printable
@@ -55,7 +55,11 @@ def save_channel(
     if legend:
         side = max(parent.maps.shape[1:]) * style.zoom
         style = replace(style, zoom=style.zoom * max(1, -(-_SIDE // side)))
-    sheet = draw_sheet(parent, style)
+    limits = None
+    if style.scaling.scope != "channel":
+        # A scale over the layer is that of all its channels, not of the one that is drawn.
+        limits = layer_limits(maps.parent, style)[maps.place : maps.place + 1]
+    sheet = draw_sheet(parent, style, limits=limits)
     text = {"Software": "Fluoroscope", "Title": maps.name, "Description": str(style.scaling)}
     if not legend:
         encode(sheet.indices, sheet.palette).save(path, text)
