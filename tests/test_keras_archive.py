@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tracemalloc
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -398,8 +399,14 @@ class TestBombs:
         data = bytearray(zipped({"config.json": bytes(10 << 20)}))
         for signature, place in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
             struct.pack_into("<I", data, data.find(signature) + place, 100)
-        with pytest.raises(DamagedFile, match="size or checksum do not fit"):
-            Archive(bytes(data), Limits()).read("config.json", limit=1000)
+        opened = Archive(bytes(data), Limits())
+        tracemalloc.start()
+        try:
+            with pytest.raises(DamagedFile, match="size or checksum do not fit"):
+                opened.read("config.json", limit=1000)
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
 
     def test_thousands_of_members(self) -> None:
         data = zipped({"config.json": b"{}", **{f"assets/{number}": b"" for number in range(5000)}})
