@@ -264,7 +264,7 @@ def test_names_of_classes_fit_an_output() -> None:
     # One value tells two classes apart, or names the one that it is for.
     assert check_classes(["x", "y"], acts) == ("x", "y")
     assert check_classes(["x"], acts) == ("x",)
-    with pytest.raises(UsageError, match="There are 4 class names, .* output has 1 or 3 values"):
+    with pytest.raises(UsageError, match=r"There are 4 class names, .* output has 1 or 3 values"):
         check_classes("wxyz", acts)
     with pytest.raises(UsageError, match="has no vector values"):
         check_classes(["x"], activations({"a": ramp(2, 2, 2)}))

@@ -59,7 +59,7 @@ def channel_outputs(given: str | None, pictures: Pictures, layer: str, channel: 
     UsageError
         One file for several pictures, or a file that is no PNG.
     """
-    from fluoroscope.output.folder import file_name
+    from fluoroscope.output.file_names import file_name
     from fluoroscope.output.save import kind_of
 
     own = f"{file_name(layer)}_{channel}.png"

@@ -13,7 +13,7 @@ from fluoroscope.errors import UsageError
 from fluoroscope.output.draw import draw_sheet, layer_limits
 from fluoroscope.output.files import check_suffix
 from fluoroscope.output.png import encode
-from fluoroscope.output.typography import REGULAR, SEMIBOLD, fitted, number, percent, printable
+from fluoroscope.output.typography import REGULAR, SEMIBOLD, fitted, number, percent, printable, speakable
 
 if TYPE_CHECKING:
     from fluoroscope.activations import FeatureMap
@@ -60,7 +60,7 @@ def save_channel(
         # A scale over the layer is that of all its channels, not of the one that is drawn.
         limits = layer_limits(maps.parent, style)[maps.place : maps.place + 1]
     sheet = draw_sheet(parent, style, limits=limits)
-    text = {"Software": "Fluoroscope", "Title": maps.name, "Description": str(style.scaling)}
+    text = {"Software": "Fluoroscope", "Title": speakable(maps.name), "Description": str(style.scaling)}
     if not legend:
         encode(sheet.indices, sheet.palette).save(path, text)
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fluoroscope.drawing.sheet import Sheet
 from fluoroscope.output.png import encode
+from fluoroscope.output.typography import speakable
 
 if TYPE_CHECKING:
     from fluoroscope.drawing.style import Style
@@ -40,7 +41,7 @@ class SheetPicture(Sheet):
 
     def png(self) -> bytes:
         """The sheet as a palette PNG, exact pixels."""
-        text = {"Software": "Fluoroscope", "Title": self.title, "Description": self.scaling}
+        text = {"Software": "Fluoroscope", "Title": speakable(self.title), "Description": self.scaling}
         return encode(self.indices, self.palette).png(text)
 
     def save(self, path: str | os.PathLike[str]) -> None:
