@@ -47,11 +47,13 @@ def demo(
     """
     from fluoroscope import demo as bundled
     from fluoroscope.cli.job import Job
+    from fluoroscope.cli.preparing import PictureOptions
 
     model, picture = str(bundled.network_path()), str(bundled.image_path())
     (target,) = destination.outputs(output, find_pictures([picture]))
     destination.check([target], [model, picture], force=force)
-    job = Job(model=model, classes=bundled.classes())
+    # As the network was trained: on pictures brought to its size smoothly.
+    job = Job(model=model, classes=bundled.classes(), options=PictureOptions(resample="bilinear"))
     with Progress(shown=not json) as progress:
         network = job.open()
         outcome = job.render(network, job.select(network), picture, target, progress)
@@ -59,9 +61,11 @@ def demo(
         show_json({"network": model, "results": [outcome.as_json()], "left_out": 0})
         return
     from fluoroscope.capturing import capture
+    from fluoroscope.images import Preprocessing
 
     first = next(layer.name for layer in outcome.layers if layer.kind == "Conv2D")
-    edges = edge_detectors(capture(network, picture, layers=first), first)
+    seen = capture(network, picture, layers=first, preprocessing=Preprocessing("unit", resample="bilinear"))
+    edges = edge_detectors(seen, first)
     print(outcome.words(), "", painted("What to look at", "bold"), sep="\n")
     print("\n".join(_tour(outcome, first, edges)))
     print("", wrapped(_HONESTY), f"Credits and licences: {bundled.credits_path()}", sep="\n")
