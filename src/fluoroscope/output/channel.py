@@ -95,7 +95,9 @@ def _with_legend(maps: FeatureMap, sheet: Sheet, style: Style) -> NDArray[np.uin
         rows = np.linspace(255.999, 0, height).astype(int)
         bar = np.repeat(palette(style.palette)[rows][:, None], _BAR, axis=1)
         canvas.paste(Image.fromarray(np.ascontiguousarray(bar)), (left, top))
-        for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        # As many as lie apart: a low map has a low bar.
+        parts = next((count for count in (4, 2, 1) if height >= count * (_SIZE + 5)), 0)
+        for share in (step / parts for step in range(parts + 1)) if parts else ():
             y = top + (1 - share) * (height - 1)
             draw.line((left + _BAR, y, left + _BAR + 5, y), fill=_INK)
             write((left + _BAR + 10, y), number(low + share * (high - low), 4), regular, _INK)

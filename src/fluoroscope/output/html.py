@@ -121,6 +121,8 @@ def _colours(drawn: DrawnLayer) -> str:
 
 
 def _layer_body(drawn: DrawnLayer) -> str:
+    if len(drawn.image.stream) > _LARGEST:
+        return "<div><i>not shown here, to keep the notebook small: .save() writes it</i></div>"
     flat = [drawn.channels[i] for i in np.flatnonzero(drawn.statistics.flat)] if drawn.vector is None else []
     note = f"<div style='{_MUTED}'>flat: {numbers_in_runs(flat, 20)}</div>" if flat else ""
     return _img(drawn.image, alt=f"feature maps of {drawn.name}") + note
