@@ -35,7 +35,7 @@ def chain(nodes, weights=None, *, shape=("N", 2, 16, 12), **options):
     Of `weights` it has those that are taken.
     """
     before = "x"
-    nodes = deepcopy(nodes)
+    nodes = [deepcopy(one) for one in nodes]
     for place, one in enumerate(nodes):
         one.input.insert(0, before)
         if not one.output:

@@ -64,7 +64,7 @@ def read(
     UsageError
         The network cannot take a picture of `size`.
     """
-    model, listed, opset = parse(data, budget)
+    model, listed, opset = parse(data)
     graph = model.graph
     weights = {tensor.name: weight(tensor, budget) for tensor in graph.initializer}
     weights.update((node.output[0], constant(node, budget)) for node in listed if node.op_type == "Constant")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from fluoroscope.errors import BudgetExceeded, DamagedFile, RefusedFile, UnknownFormat, UnsupportedLayer
 from fluoroscope.formats.onnx_operators import BOUNDS, CONTROL_FLOW
 from fluoroscope.formats.onnx_wire import decoded_size
-from fluoroscope.network.budget import Budget
 from fluoroscope.network.nodes import reads, title
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ _MOST_OF_A_NODE = 4096
 """Tensors a node takes or makes, and its attributes."""
 
 _LONGEST_NAME = 1000
+_ROOM = 2**27
+"""Bytes that all nodes and names of a model may take when they are decoded, beside its weights."""
+
 _SMALL_FILE = 2**22
 """Files up to this size cannot take more than a few hundred megabytes however they are made."""
 
@@ -39,7 +41,7 @@ _SUBGRAPHS = frozenset({5, 10})
 _MOST_SHOWN = 60
 
 
-def parse(data: bytes, budget: Budget) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
+def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     """Decode and check a model.
 
     Returns
@@ -51,7 +53,7 @@ def parse(data: bytes, budget: Budget) -> tuple[onnx.ModelProto, list[onnx.NodeP
     ------
     DamagedFile, UnknownFormat, RefusedFile, UnsupportedLayer, BudgetExceeded
     """
-    model = _decode(data, budget)
+    model = _decode(data)
     _check_counts(model.graph)
     opset = _check_dialect(model)
     for node in model.graph.node:
@@ -64,12 +66,12 @@ def parse(data: bytes, budget: Budget) -> tuple[onnx.ModelProto, list[onnx.NodeP
     return model, _in_order(model.graph), opset
 
 
-def _decode(data: bytes, budget: Budget) -> onnx.ModelProto:
+def _decode(data: bytes) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
     if len(data) > _SMALL_FILE:
-        limit = max(2 * budget.memory, 4 * len(data))
+        limit = 2 * len(data) + _ROOM
         size = decoded_size(data, onnx.ModelProto.DESCRIPTOR, limit=limit)
         if size > limit:
             raise BudgetExceeded(

@@ -46,14 +46,19 @@ def fold(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None
     except (ArithmeticError, IndexError, TypeError, ValueError):
         # A contradiction, or an overflow: not a number to rest a budget on.
         return None
-    # Where a slice ends may be said with the largest number there is.
-    numbers = [*arrays[: 1 if node.op_type == "Slice" else None], value]
-    return value if all(array is None or _is_ordinary(array) for array in numbers) else None
+    exact = node.op_type in _MOVING or all(array is None or _is_ordinary(array) for array in arrays)
+    return value if exact else None
 
 
 def _is_ordinary(array: _Array) -> bool:
-    """True for numbers of 32 bits; beyond, onnxruntime's Min of 64-bit numbers compares the lower half."""
+    """True for numbers of 32 bits: larger ones overflow, and onnxruntime's Min compares the lower halves."""
     return array.dtype.kind != "i" or bool(((array > -(2**31)) & (array < 2**31)).all())
+
+
+_MOVING = frozenset(
+    "Cast Concat Expand Gather Identity Reshape Slice Squeeze Tile Transpose Unsqueeze Where".split()
+)
+"""Operators that take numbers elsewhere as they are."""
 
 
 def _shape(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None:
@@ -129,7 +134,8 @@ def _cast(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | Non
     array = _given(arrays, 0)
     wide = array.astype(np.float64)
     # A number outside the new type's range becomes whatever the processor makes of it.
-    if dtype.kind in "iu" and not ((wide > -(2.0**31)) & (wide < 2.0**31) & np.isfinite(wide)).all():
+    limit = 2.0 ** (8 * dtype.itemsize - 2)
+    if dtype.kind in "iu" and not ((wide >= (-limit if dtype.kind == "i" else 0)) & (wide < limit)).all():
         return None
     return array.astype(dtype)
 
