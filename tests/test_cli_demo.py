@@ -18,7 +18,8 @@ from fluoroscope.cli.demo import edge_detectors
 
 @pytest.fixture(scope="module")
 def acts() -> Activations:
-    return fs.capture(fs.demo.network_path(), fs.demo.image_path())
+    smooth = fs.Preprocessing("unit", resample="bilinear")
+    return fs.capture(fs.demo.network_path(), fs.demo.image_path(), preprocessing=smooth)
 
 
 def test_the_tour_is_measured(acts: Activations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,9 @@ FEATURED = 10
 
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    acts = fs.capture(fs.demo.network_path(), fs.demo.image_path())
+    # As `fluoroscope demo` does.
+    smooth = fs.Preprocessing("unit", resample="bilinear")
+    acts = fs.capture(fs.demo.network_path(), fs.demo.image_path(), preprocessing=smooth)
     acts["conv2d_2"].save(OUT / "sheet.png")
     acts["conv2d_1"][FEATURED].save(OUT / "channel.png")
     with tempfile.TemporaryDirectory() as folder:
