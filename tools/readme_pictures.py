@@ -7,6 +7,8 @@ Needs ``pdftoppm`` (poppler-utils) for the page of the PDF.
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,17 +25,20 @@ FEATURED = 10
 
 
 def main() -> None:
-    OUT.mkdir(parents=True, exist_ok=True)
-    # As `fluoroscope demo` does.
-    smooth = fs.Preprocessing("unit", resample="bilinear")
-    acts = fs.capture(fs.demo.network_path(), fs.demo.image_path(), preprocessing=smooth)
-    acts["conv2d_2"].save(OUT / "sheet.png")
-    acts["conv2d_1"][FEATURED].save(OUT / "channel.png")
-    with tempfile.TemporaryDirectory() as folder:
-        pdf = Path(folder) / "demo.pdf"
-        acts.save(pdf, classes=fs.demo.classes())
+    out = OUT.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        # The cover tells the network's path: a short one.
+        network = Path(shutil.copy(fs.demo.network_path(), ".")).name
+        picture = Path(shutil.copy(fs.demo.image_path(), ".")).name
+        # As `fluoroscope demo` does.
+        smooth = fs.Preprocessing("unit", resample="bilinear")
+        acts = fs.capture(network, picture, preprocessing=smooth)
+        acts["conv2d_2"].save(out / "sheet.png")
+        acts["conv2d_1"][FEATURED].save(out / "channel.png")
+        acts.save("demo.pdf", classes=fs.demo.classes())
         page = ["pdftoppm", "-r", str(RESOLUTION), "-png", "-singlefile", "-f", "1", "-l", "1"]
-        subprocess.run([*page, pdf, OUT / "cover"], check=True)
+        subprocess.run([*page, "demo.pdf", out / "cover"], check=True)
 
 
 if __name__ == "__main__":
