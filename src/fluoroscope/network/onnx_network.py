@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,8 @@ class OnnxNetwork:
             array = values[tensor] = values[tensor].astype(np.float32, copy=False)
             array.flags.writeable = False
             # One tensor can be the output of two layers: each gets a view of its own.
-            results[name] = np.moveaxis(array, axis, -1)
+            # As np.moveaxis, which takes ten times as long.
+            results[name] = array.transpose(_moved_last(array.ndim, axis))
         return results
 
     def memory(self, names: Sequence[str], batch: int = 1) -> int:
@@ -244,6 +246,12 @@ class OnnxNetwork:
                 self._sessions.popitem(last=False)
         self._sessions.move_to_end(tensors)
         return session
+
+
+@cache
+def _moved_last(rank: int, axis: int) -> tuple[int, ...]:
+    """Axes in their order, but one of them last."""
+    return (*(place for place in range(rank) if place != axis), axis)
 
 
 def _channels_last(shape: tuple[int | None, ...], axis: int) -> Shape:
