@@ -1,7 +1,7 @@
 """Train the demonstration network: a small convnet that tells normal from pneumonia on chest X-rays.
 
 It wants TensorFlow and tf_keras (``pip install tensorflow tf_keras pillow``), which Fluoroscope itself never
-needs, and writes a legacy Keras 2 ``.h5``. On two cores it takes about half an hour.
+needs, and writes a legacy Keras 2 ``.h5``. On two idle cores it takes about a quarter of an hour.
 
     python examples/train_demo.py --data DIR --out chest_xray.h5
 
