@@ -6,6 +6,7 @@ Every file is built here and tried in a process of its own, which writes down wh
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -524,6 +525,51 @@ def test_refused(outcomes, name):
     assert found["events"] == []
     assert len(found["message"]) < 2000
     assert found["message"].endswith((".", ")", "]")) or ": " in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "message"),
+    [
+        ("weight", "raw data too short", r"'w' declares shape \[3, 1, 1\] of float32 but holds other data"),
+        ("weight", "a negative size", r"'w' cannot be of shape \[3, -1, 1\]"),
+        ("weight", "a size beyond all", r"'w' cannot be of shape \[4611686018427387904\]"),
+        ("weight", "nothing of something huge", "'w' cannot be of shape"),
+        ("weight", "sizes over the budget", "Weight 'w' would take 4 GiB; the memory budget is 2 GiB"),
+        ("weight", "an unknown type", "'w' has an unknown type, 99"),
+        ("weight", "texts", "'w' is of type object, which is not shown"),
+        ("graph", "a circle", r"Node 'conv' \(Conv\) is in a circle of nodes"),
+        ("graph", "a tensor that nothing makes", r"Node 'relu' \(Relu\) takes 'lost', which nothing makes"),
+        ("graph", "a tensor made twice", r"'a' is made twice, the second time by 'relu' \(Relu\)"),
+        ("graph", "two inputs of one name", "Two inputs are called 'x'"),
+        ("graph", "too few inputs", r"Node 'conv' \(Conv\) is no valid ONNX: .*input size 1 not in range"),
+        ("graph", "a stride of nothing", "has strides 0; 1 to 1048576 are possible"),
+        ("graph", "a setting that is no text", r"has the setting auto_pad b'\\xff\\xfe'"),
+        ("graph", "a name of a megabyte", r"has 1,048,576 characters \('a{60}…'\); up to 1,000 are read"),
+        ("graph", "a name that is no text", r"is not UTF-8: b're\\xfcu'"),
+        ("graph", "a kernel for other channels", r"kernels float32\[4, 5, 3, 3\], which do not fit"),
+        ("stranger", "Functions", "operators outside standard ONNX \\('own'\\)"),
+        ("stranger", "Sparse weights", "sparse weights, which are not read"),
+        ("program", "Endless Loop", r"'y' \(Loop\) is control flow: what it would cost"),
+        ("swarm", "a hundred thousand nodes", "has 100,000 operators; up to 20,000 are read"),
+        ("swarm", "millions of empty nodes", "millions of tiny parts. Nothing was decoded"),
+        ("blind", "Tile", r"'y' \(Tile\) makes a tensor whose size cannot be known before running it"),
+        ("late bomb", "Scratch space", r"node 'y' \(ConvTranspose\), with all that is needed by then"),
+    ],
+)
+def test_reasons(outcomes, group, name, message):
+    assert re.search(message, outcomes[f"{group} - {name}"]["message"])
+
+
+def test_optional_tensors_that_are_left_out(tmp_path):
+    """In a process of its own: onnxruntime 1.31 crashes over the empty name of a bias at the end."""
+    nodes = [
+        after("Clip", "", ""),
+        after("LayerNormalization", "g", "", axis=-1),
+        after("Resize", "", "s", ""),
+        node("Dropout", [], ["d", ""]),
+    ]
+    data = chain(nodes, {"g": np.ones(12, np.float32), "s": np.array([1, 1, 2, 2], np.float32)})
+    assert tried(tmp_path, {"left out": data}, 2**27, seconds=60)["left out"]["outcome"] == "fine"
 
 
 def test_a_bomb_of_seventy_bytes():

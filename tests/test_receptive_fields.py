@@ -299,6 +299,29 @@ def test_a_gate_leaves_the_box_and_adds_the_whole_picture():
     assert found["s"].stride == ()
 
 
+def test_a_unit_that_sees_everything_may_be_spread_over_a_map_and_no_other():
+    def spread(height, width):
+        return branches(
+            [
+                node("Conv", ["x", "k"], ["a"], name="a"),
+                node("Slice", ["a", "zeros", "ones", "axes"], ["b"], name="b"),
+                node("Mul", ["x", "b"], ["y"], name="y"),
+            ],
+            "y",
+            {
+                "k": floats(2, 2, height, width, low=0.1),
+                "zeros": np.array([0, 0]),
+                "ones": np.array([1, 1]),
+                "axes": np.array([2, 3]),
+            },
+        )
+
+    found = fields(spread(24, 20))
+    assert found["b"].size == (24, 20)
+    assert (found["y"].size, found["y"].whole) == ((1, 1), True)
+    assert fields(spread(23, 20))["y"] is None
+
+
 @pytest.mark.parametrize(
     ("one", "whole"),
     [

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fluoroscope.errors import FluoroscopeError, LayerNotFound, UsageError
 from fluoroscope.network.protocol import Layer
-from fluoroscope.network.selection import select
+from fluoroscope.network.selection import select, showable
 
 
 def layer(name, kind, family, shape=(4, 4, 2), **more):
@@ -119,6 +119,21 @@ def test_forms(wanted, found):
 def test_messages(wanted, error, message):
     with pytest.raises(error, match=message):
         select(NETWORK, wanted)
+
+
+@pytest.mark.parametrize(
+    ("one", "shown"),
+    [
+        (layer("a", "Conv2D", "conv", (4, 4, 2)), True),
+        (layer("a", "Dense", "dense", (3,)), True),
+        (layer("a", "Conv3D", "conv", (4, 4, 4, 2)), True),
+        (layer("a", "Conv2D", "conv", (4, 4, 2), problem="no"), False),
+        (layer("a", "Conv2D", "conv", ()), False),
+        (layer("a", "Reshape", "reshape", (2, 2, 2, 2, 2)), False),
+    ],
+)
+def test_what_can_be_shown(one, shown):
+    assert showable(one) is shown
 
 
 def test_a_name_wins_over_every_other_meaning():

@@ -141,6 +141,9 @@ def test_arithmetic_on_any_numbers_is_that_of_onnxruntime_or_not_known(operator,
         (node("Range", ["a", "b", "c"], ["y"]), [np.array(0.5), np.array(2.5), np.array(0.1)]),
         (node("Slice", ["a", "s", "e"], ["y"]), [ints(7, 8), ints(0, 0), ints(1)]),
         (node("Expand", ["a", "b"], ["y"]), [ints(7, 8), ints(3)]),
+        # onnxruntime 1.31 finds -1 the smaller one here.
+        (node("Min", ["a", "b"], ["y"]), [ints(-(2**31) - 1), ints(-1)]),
+        (node("Mul", ["a", "b"], ["y"]), [ints(2**40), ints(2**40)]),
     ],
     ids=lambda given: getattr(given, "op_type", ""),
 )

@@ -53,8 +53,6 @@ FAMILIES: Mapping[str, Family] = {
 }
 """Operators of ONNX's own domain that are run -> the coarse kind of layer each makes."""
 
-CONTROL_FLOW = frozenset({"Loop", "Scan", "If", "SequenceMap"})
-
 ANY_SIZE = frozenset("ConstantOfShape Expand EyeLike OneHot Pad Range Resize Tile Upsample".split())
 """Operators whose output's size comes from a value, not from the sizes of what they take."""
 

@@ -12,7 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, RefusedFile, UnknownFormat, UnsupportedLayer
-from fluoroscope.formats.onnx_operators import BOUNDS, CONTROL_FLOW
+from fluoroscope.formats.onnx_operators import BOUNDS
 from fluoroscope.formats.onnx_wire import decoded_size
 from fluoroscope.network.nodes import reads, title
 
@@ -153,7 +153,7 @@ def _check_node(node: onnx.NodeProto) -> None:
         raise DamagedFile(f"Node {title(node)} makes nothing, or is of no type.")
     if max(len(node.input), len(node.output), len(node.attribute)) > _MOST_OF_A_NODE:
         raise DamagedFile(f"Node {title(node)} takes or makes more than {_MOST_OF_A_NODE:,} tensors.")
-    if node.op_type in CONTROL_FLOW or any(attribute.type in _SUBGRAPHS for attribute in node.attribute):
+    if any(attribute.type in _SUBGRAPHS for attribute in node.attribute):
         raise RefusedFile(
             f"Node {title(node)} is control flow: what it would cost cannot be known before running it. "
             "Export the network without loops and branches."
