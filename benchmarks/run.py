@@ -51,9 +51,11 @@ class Usage:
 
 def process(command: Sequence[str | Path]) -> Usage:
     """Run a command to its end; its output is thrown away unless it fails."""
+    # Installed packages are compiled; so is what the first run here leaves.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     before = time.perf_counter()
     with tempfile.TemporaryFile() as output:
-        child = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output)
+        child = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output, env=environment)
         _, status, usage = os.wait4(child.pid, 0)
         seconds = time.perf_counter() - before
         child.returncode = os.waitstatus_to_exitcode(status)
