@@ -332,6 +332,21 @@ def test_a_free_size_takes_that_of_the_batch():
         assert found.shape == (2, height // 2, width // 2, 5)
 
 
+def test_a_budget_for_small_pictures_is_no_reason_not_to_open_a_network_of_free_size():
+    nodes = [after("Conv", "k", pads=[1, 1, 1, 1]), after("Relu")]
+    data = chain(nodes, {"k": KERNEL}, shape=("N", 2, "H", "W"))
+    network = fs.open_network(data, budget=Budget(memory=2**16))
+    assert network.run(floats(1, 20, 20, 2), ["t1"])["t1"].shape == (1, 20, 20, 5)
+    with pytest.raises(BudgetExceeded, match=r"makes, \[1, 5, 200, 200\]"):
+        network.run(floats(1, 200, 200, 2), ["t1"])
+
+
+def test_weights_are_shared_by_all_sizes():
+    network = free()
+    first, second = network.at_size(10, 6), network.at_size(7, 9)
+    assert first._graph.weights["k"] is second._graph.weights["k"] is network._graph.weights["k"]
+
+
 def test_sizes_that_cannot_be():
     network = fs.open_network(chain([after("Relu")], shape=("N", 2, 8, 7)))
     assert network.at_size(8, 7) is network

@@ -254,7 +254,9 @@ def test_an_operator_that_the_operator_set_has_not():
 def test_sizes_that_no_memory_holds_are_not_even_multiplied(operator, size):
     before = [] if operator == "ConstantOfShape" else ["x"]
     sizes = ints(*([0] * 7), size) if operator == "Pad" else ints(1, 1, 1, size)
-    with pytest.raises(BudgetExceeded, match=f"no memory budget allows that|{operator}"):
+    # What is only reshaped must be there already.
+    error = DamagedFile if operator == "Reshape" and size == 2**30 else BudgetExceeded
+    with pytest.raises(error, match=f"no memory budget allows that|{operator}"):
         trace(
             [node(operator, [*before, "s"], ["y"])],
             {"s": sizes},

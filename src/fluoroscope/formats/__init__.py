@@ -272,13 +272,14 @@ def _translated(model: KerasModel) -> Opened:
 def _read_onnx(data: bytes, name: str, budget: Budget) -> Opened:
     from fluoroscope.formats import onnx_file
 
-    graph, writer = onnx_file.read(data, name=name, budget=budget)
-
-    def resize(height: int, width: int) -> LayerGraph:
-        return onnx_file.read(data, name=name, budget=budget, size=(height, width))[0]
-
+    file = onnx_file.read(data, name=name, budget=budget)
+    graph = file.graph()
     free = any(None in entry.shape[1:] for entry in graph.inputs)
-    return Opened(graph=graph, resize=resize if free else None, writer=writer)
+    return Opened(
+        graph=graph,
+        resize=(lambda height, width: file.graph((height, width))) if free else None,
+        writer=file.writer,
+    )
 
 
 def _weight_notes(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:

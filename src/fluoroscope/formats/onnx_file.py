@@ -7,38 +7,99 @@ computed from what is in the picture. Operators that are not run here stand in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import DamagedFile, RefusedFile, UnsupportedLayer, UsageError
+from fluoroscope.errors import DamagedFile, UnsupportedLayer, UsageError
 from fluoroscope.formats.onnx_inputs import graph_input
-from fluoroscope.formats.onnx_operators import ANY_SIZE, FAMILIES, SHAPE_ONLY
+from fluoroscope.formats.onnx_operators import FAMILIES
 from fluoroscope.formats.onnx_parsing import parse
-from fluoroscope.formats.onnx_rows import Findings, layer_rows
+from fluoroscope.formats.onnx_rows import layer_rows
+from fluoroscope.formats.onnx_trials import Subject, examine
 from fluoroscope.formats.onnx_weights import constant, weight
 from fluoroscope.network.budget import Budget
-from fluoroscope.network.graph import GraphInput, LayerGraph
+from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.nodes import reads, title
-from fluoroscope.network.tensors import TensorType
-from fluoroscope.network.tracing import Trace, trace
 
 if TYPE_CHECKING:
     import onnx
 
-_TRIAL_SIZES = ((256, 256), (224, 224), (299, 299), (48, 320), (32, 320), (64, 64), (32, 32), (28, 28))
-"""Height and width of the pictures that a network of free size is tried with, until one fits it."""
 
-_TRIAL_ROOM = 16
-"""A trial with two pictures, or larger ones, may take so many times the budget: it allocates nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxFile:
+    """A file's content, checked node by node and weight by weight.
+
+    Attributes
+    ----------
+    name
+        Of the graph.
+    writer
+        What the file says made it; None if it does not.
+    nodes
+        In topological order, without constants.
+    weights
+        Initializers and constants.
+    inputs, outputs
+        Of the graph; weights that are listed among them left out.
+    opset
+        The operator set.
+    budget
+        Bound for every tensor.
+    """
+
+    name: str
+    writer: str | None
+    nodes: Sequence[onnx.NodeProto]
+    weights: Mapping[str, NDArray[Any]]
+    inputs: Sequence[onnx.ValueInfoProto]
+    outputs: Sequence[str]
+    opset: int
+    budget: Budget
+
+    def graph(self, size: tuple[int, int] | None = None) -> LayerGraph:
+        """The graph with its layer table.
+
+        Parameters
+        ----------
+        size
+            Height and width for a picture input that leaves them open. The weights are shared by all sizes.
+
+        Raises
+        ------
+        DamagedFile, RefusedFile, UnsupportedLayer, BudgetExceeded
+            The graph contradicts itself, or cannot be run within the budget.
+        UsageError
+            The network cannot take a picture of `size`.
+        """
+        inputs = [graph_input(value, self.nodes, self.weights, size) for value in self.inputs]
+        problems = _not_run(self.nodes)
+        runnable = [node for node in self.nodes if problems.keys().isdisjoint(node.output)]
+        subject = Subject(nodes=runnable, weights=self.weights, opset=self.opset, budget=self.budget)
+        try:
+            inputs, found = examine(subject, inputs, problems)
+        except DamagedFile as error:
+            if size is None:
+                raise
+            message = f"{self.name!r} cannot take pictures of {size[0]} x {size[1]}: {error}"
+            raise UsageError(message) from error
+        rows = layer_rows(self.nodes, self.weights, inputs, found)
+        makers = {row.tensor: row.layer.name for row in rows}
+        return LayerGraph(
+            name=self.name,
+            inputs=inputs,
+            nodes=runnable,
+            weights=self.weights,
+            rows=rows,
+            outputs=[makers[name] for name in self.outputs if name in makers],
+            opset=self.opset,
+            traced=found.traced,
+        )
 
 
-def read(
-    data: bytes, *, name: str, budget: Budget, size: tuple[int, int] | None = None
-) -> tuple[LayerGraph, str | None]:
+def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
     """Read an ONNX model.
 
     Parameters
@@ -49,50 +110,29 @@ def read(
         What to call the network if the file does not.
     budget
         Bound for every tensor.
-    size
-        Height and width for a picture input that leaves them open.
-
-    Returns
-    -------
-    graph, writer
-        ``writer`` is what the file says made it, None if it does not.
 
     Raises
     ------
     DamagedFile, UnknownFormat, RefusedFile, UnsupportedLayer, BudgetExceeded
         The file cannot be read, or not within the budget.
-    UsageError
-        The network cannot take a picture of `size`.
     """
-    model, listed, opset = parse(data)
+    model, nodes, opset = parse(data)
     graph = model.graph
     weights = {tensor.name: weight(tensor, budget) for tensor in graph.initializer}
-    weights.update((node.output[0], constant(node, budget)) for node in listed if node.op_type == "Constant")
-    nodes = [node for node in listed if node.op_type != "Constant"]
-    inputs = [graph_input(value, nodes, weights, size) for value in graph.input if value.name not in weights]
+    weights.update((node.output[0], constant(node, budget)) for node in nodes if node.op_type == "Constant")
+    inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
         raise UnsupportedLayer("This ONNX model takes no input, so it can be shown no picture.")
-    problems = _not_run(nodes)
-    runnable = [node for node in nodes if not problems.keys() & set(node.output)]
-    try:
-        inputs, found = _examine(_Graph(runnable, weights, opset, budget), inputs, problems)
-    except DamagedFile as error:
-        if size is None:
-            raise
-        raise UsageError(f"{name!r} cannot take pictures of {size[0]} x {size[1]}: {error}") from error
-    rows = layer_rows(nodes, weights, inputs, found)
-    makers = {row.tensor: row.layer.name for row in rows}
-    layers = LayerGraph(
+    return OnnxFile(
         name=graph.name or name,
-        inputs=inputs,
-        nodes=runnable,
+        writer=" ".join(filter(None, (model.producer_name, model.producer_version))) or None,
+        nodes=[node for node in nodes if node.op_type != "Constant"],
         weights=weights,
-        rows=rows,
-        outputs=[makers[value.name] for value in graph.output if value.name in makers],
+        inputs=inputs,
+        outputs=[value.name for value in graph.output],
         opset=opset,
-        traced=found.traced,
+        budget=budget,
     )
-    return layers, " ".join(filter(None, (model.producer_name, model.producer_version))) or None
 
 
 def _not_run(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
@@ -105,153 +145,3 @@ def _not_run(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
         if reason is not None:
             problems.update((name, reason) for name in node.output if name)
     return problems
-
-
-class _Graph:
-    """What does not change from trial to trial."""
-
-    def __init__(
-        self,
-        nodes: Sequence[onnx.NodeProto],
-        weights: Mapping[str, NDArray[Any]],
-        opset: int,
-        budget: Budget,
-    ) -> None:
-        self.nodes = nodes
-        self._weights = weights
-        self._opset = opset
-        self._budget = budget
-
-    def trace(
-        self,
-        inputs: Sequence[GraphInput],
-        *,
-        batch: int,
-        size: tuple[int, int] = (1, 1),
-        forgiving: bool = False,
-        trial: bool = False,
-    ) -> Trace:
-        """With so many pictures, of a size where it is free.
-
-        Only for a trial: then more than the budget is no error. Nothing is allocated for it.
-        """
-        types = {
-            entry.tensor: TensorType(np.dtype(entry.dtype), _filled(entry, batch, size)) for entry in inputs
-        }
-        budget = Budget(memory=_TRIAL_ROOM * self._budget.memory) if trial else self._budget
-        return trace(self.nodes, self._weights, types, self._opset, budget, forgiving=forgiving)
-
-
-def _filled(entry: GraphInput, batch: int, size: tuple[int, int]) -> tuple[int, ...]:
-    """An input's shape with the free sizes filled in: the first by the height, others by the width."""
-    sides = iter((size[0], *[size[1]] * len(entry.shape)))
-    rest = [side if side is not None else next(sides) for side in entry.shape[1:]]
-    return (batch, *rest)
-
-
-def _examine(
-    graph: _Graph, inputs: Sequence[GraphInput], problems: Mapping[str, str]
-) -> tuple[list[GraphInput], Findings]:
-    """Try the graph with one picture and with two, and with two sizes where that is free.
-
-    A file that fixes its batch, but would take any, is given any. One that says any, but was written for a
-    batch of one, is given one picture at a time.
-    """
-    free = any(None in entry.shape[1:] for entry in inputs)
-    declared = next((entry.shape[0] for entry in inputs if entry.shape[0]), None)
-    size = _fitting_size(graph, inputs) if free else (1, 1)
-    one = _attempt(graph, inputs, 1, size, forgiving=free)
-    two = _attempt(graph, inputs, 2, size, forgiving=free, trial=True)
-    pictured = _pictured(graph.nodes, inputs)
-    any_batch = one is not None and two is not None and _scales(one, two, 2, pictured)
-    if one is None or (declared or 1) > 1:
-        fixed = graph.trace(inputs, batch=declared or 1, size=size, forgiving=free)
-        any_batch = any_batch and one is not None and _scales(one, fixed, declared or 1, pictured)
-        one = one if one is not None and any_batch else fixed
-    batch = None if any_batch else declared or 1
-    shapes: dict[str, tuple[int | None, ...]] = {name: kind.shape for name, kind in one.types.items()}
-    unknown: dict[str, str] = {}
-    if free:
-        larger = (size[0] + 64, size[1] + 64)
-        other = graph.trace(inputs, batch=batch or 1, size=larger, forgiving=True, trial=True)
-        shapes = {name: _common(shape, other.types.get(name)) for name, shape in shapes.items()}
-    else:
-        _refuse_any_size(graph.nodes, one)
-        why = "how much node {} makes can only be known by running it."
-        unknown = {name: why.format(node) for name, node in one.unknown.items()}
-    found = Findings(
-        traced=one,
-        shapes=shapes,
-        mixed=frozenset(name for name, kind in one.types.items() if kind.shape[:1] != (batch or 1,)),
-        problems={**unknown, **problems},
-    )
-    return [replace(entry, shape=(batch, *entry.shape[1:])) for entry in inputs], found
-
-
-def _attempt(
-    graph: _Graph,
-    inputs: Sequence[GraphInput],
-    batch: int,
-    size: tuple[int, int],
-    *,
-    forgiving: bool,
-    trial: bool = False,
-) -> Trace | None:
-    try:
-        return graph.trace(inputs, batch=batch, size=size, forgiving=forgiving, trial=trial)
-    except DamagedFile:
-        # It may be made for one certain batch; if not, tracing that says what is wrong.
-        return None
-
-
-def _fitting_size(graph: _Graph, inputs: Sequence[GraphInput]) -> tuple[int, int]:
-    """Of the usual sizes, the one with which most of the graph makes sense."""
-    best, fewest = _TRIAL_SIZES[0], len(graph.nodes) + 1
-    for size in _TRIAL_SIZES:
-        traced = graph.trace(inputs, batch=1, size=size, forgiving=True, trial=True)
-        unknown = sum(node.output[0] in traced.unknown for node in graph.nodes)
-        if unknown < fewest:
-            best, fewest = size, unknown
-        if not unknown:
-            break
-    return best
-
-
-def _pictured(nodes: Sequence[onnx.NodeProto], inputs: Sequence[GraphInput]) -> set[str]:
-    """Tensors that depend on what is in the picture, and not only on its size."""
-    names = {entry.tensor for entry in inputs}
-    for node in nodes:
-        if node.op_type not in SHAPE_ONLY and not names.isdisjoint(node.input):
-            names.update(name for name in node.output if name)
-    return names
-
-
-def _scales(one: Trace, many: Trace, batch: int, pictured: Iterable[str]) -> bool:
-    """True when what begins with a batch of one in one trace, begins with the other's batch in the other."""
-    for name in pictured:
-        first, other = one.types.get(name), many.types.get(name)
-        if first is None or other is None:
-            if first is not other:
-                return False
-            continue
-        begins = first.shape[:1] == (1,) or other.shape[:1] == (batch,)
-        fits = first.shape[:1] == (1,) and other.shape == (batch, *first.shape[1:])
-        if begins and not fits and name not in one.values:
-            return False
-    return True
-
-
-def _common(shape: tuple[int | None, ...], other: TensorType | None) -> tuple[int | None, ...]:
-    """Sizes that are the same for both trials."""
-    if other is None or len(other.shape) != len(shape):
-        return tuple(None for _ in shape)
-    return tuple(a if a == b else None for a, b in zip(shape, other.shape, strict=True))
-
-
-def _refuse_any_size(nodes: Sequence[onnx.NodeProto], traced: Trace) -> None:
-    for node in nodes:
-        if node.op_type in ANY_SIZE and traced.unknown.get(node.output[0]) == title(node):
-            raise RefusedFile(
-                f"Node {title(node)} makes a tensor whose size cannot be known before running it: it is "
-                "computed from what is in the picture. Export the network with sizes that are fixed."
-            )

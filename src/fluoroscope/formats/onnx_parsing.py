@@ -54,7 +54,7 @@ def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     DamagedFile, UnknownFormat, RefusedFile, UnsupportedLayer, BudgetExceeded
     """
     model = _decode(data)
-    _check_counts(model.graph)
+    _check_counts(model)
     opset = _check_dialect(model)
     for node in model.graph.node:
         # Optional tensors that are left out at the end need no place; onnxruntime 1.31 crashes over some.
@@ -88,7 +88,8 @@ def _decode(data: bytes) -> onnx.ModelProto:
     return model
 
 
-def _check_counts(graph: onnx.GraphProto) -> None:
+def _check_counts(model: onnx.ModelProto) -> None:
+    graph = model.graph
     for what, count, most in (
         ("operators", len(graph.node), MOST_NODES),
         ("weights", len(graph.initializer), _MOST_WEIGHTS),
@@ -97,7 +98,7 @@ def _check_counts(graph: onnx.GraphProto) -> None:
     ):
         if count > most:
             raise BudgetExceeded(f"This ONNX model has {count:,} {what}; up to {most:,} are read.")
-    for name in _names(graph):
+    for name in (model.producer_name, model.producer_version, *_names(graph)):
         # Protobuf hands over text that is not UTF-8 as bytes.
         if not isinstance(name, str):
             raise DamagedFile(f"A name in this ONNX model is not UTF-8: {bytes(name)[:_MOST_SHOWN]!r}.")

@@ -17,23 +17,22 @@ from fluoroscope.network.tensors import TensorType, from_onnx, to_onnx
 if TYPE_CHECKING:
     import onnx
 
-_HUGE = 2**30
-"""No size, count or factor is larger: products of two of them cannot overflow in ONNX's C++."""
-
 _SIZES: Mapping[str, tuple[int, ...]] = {
-    "CenterCropPad": (1,),
-    "Col2Im": (1, 2),
     "ConstantOfShape": (0,),
     "Expand": (1,),
     "OneHot": (1,),
     "Pad": (1,),
     "Range": (0, 1, 2),
     "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "Tile": (1,),
-    "Upsample": (1,),
+    "Resize": (3,),
 }
+_FACTORS: Mapping[str, tuple[int, ...]] = {"Resize": (1, 2), "Tile": (1,), "Upsample": (1,)}
 """Operators that take sizes, or factors of sizes, as values -> which of their inputs."""
+
+_LARGEST_SIZE, _LARGEST_FACTOR = 2**40, 2**24
+"""What is larger is not passed on: no product of a size and a factor can overflow in ONNX's C++."""
+
+_BY_VALUE = frozenset({*_SIZES, *_FACTORS})
 
 _Types = Mapping[str, TensorType]
 _Made = dict[str, TensorType | None]
@@ -82,7 +81,7 @@ class Inference:
         constants = {
             name: self._constant(values[name])
             for name in reads(node)
-            if name in values and (node.op_type in _SIZES or values[name].dtype.kind in "iu")
+            if name in values and (node.op_type in _BY_VALUE or values[name].dtype.kind in "iu")
         }
         protos = {name: to_onnx(types[name]) for name in reads(node)}
         try:
@@ -98,13 +97,17 @@ class Inference:
 
 
 def _check_sizes(node: onnx.NodeProto, values: Mapping[str, NDArray[Any]]) -> None:
-    for place in _SIZES.get(node.op_type, ()):
-        array = values.get(node.input[place]) if place < len(node.input) else None
-        if array is not None and not (np.abs(array.astype(np.float64)) < _HUGE).all():
-            raise BudgetExceeded(
-                f"Node {title(node)} is to make a tensor of size {array.ravel().tolist()[:8]}: no memory "
-                "budget allows that. Nothing was allocated."
-            )
+    for places, largest in (
+        (_SIZES.get(node.op_type, ()), _LARGEST_SIZE),
+        (_FACTORS.get(node.op_type, ()), _LARGEST_FACTOR),
+    ):
+        arrays = [values.get(node.input[place]) for place in places if place < len(node.input)]
+        for array in arrays:
+            if array is not None and not (np.abs(array.astype(np.float64)) < largest).all():
+                raise BudgetExceeded(
+                    f"Node {title(node)} is to make a tensor of size {array.ravel().tolist()[:8]}: no memory "
+                    "budget allows that. Nothing was allocated."
+                )
 
 
 @cache

@@ -34,8 +34,9 @@ class ReceptiveField:
     size, stride, offset
         (height, width), in pixels of the network's input. A layer with one spatial axis has 1-tuples.
     whole
-        True when every activation sees the whole picture (after Flatten or global pooling); size is then
-        that of the input, or empty where it is not known.
+        True when every activation depends on all that the network looks at of the picture (after a dense
+        layer or global pooling). Without a stride, size is that of the input, or empty where it is not
+        known; with one, it is the box that is seen beside (a gate on a map).
     """
 
     size: tuple[float, ...]
