@@ -60,5 +60,11 @@ def write_folder(report: Report, folder: Path, progress: Callable[[str], None]) 
             layers.append({"file": name, "array": array, **drawn_record(drawn)})
             progress(drawn.name)
         archive.finish(record)
-    record["layers"] = layers
-    atomic_write(manifest, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+    atomic_write(manifest, _json(record, layers).encode())
+
+
+def _json(record: dict[str, Any], layers: list[dict[str, Any]]) -> str:
+    """The record, to be read by eye; a line a layer, whose many numbers are written faster so."""
+    head = json.dumps(record, indent=1, allow_nan=False).removesuffix("\n}")
+    lines = ",\n".join("  " + json.dumps(layer, allow_nan=False) for layer in layers)
+    return f'{head},\n "layers": [\n{lines}\n ]\n}}\n'
