@@ -88,19 +88,19 @@ class Session:
             feeds = {entry.tensor: feeds[entry.tensor] for entry in self._inputs}
             fits = self._batch is None or self._batch == count
             arrays = self._run(feeds) if fits else self._run_in_fixed_batches(feeds, count, self._batch or 1)
-            for name, array, shape in zip(self._outputs, arrays, self._allowed[shapes], strict=True):
-                if array.shape[1:] != shape[1:]:
-                    raise NetworkError(
-                        f"{self._graph.name!r} contradicts itself: tensor {name!r} is of shape "
-                        f"{array.shape}; by its operators' definitions it would be {shape}."
-                    )
+            made = tuple([array.shape for array in arrays])
+            if made != self._allowed[shapes]:
+                raise NetworkError(
+                    f"{self._graph.name!r} contradicts itself: {self._outputs} are of shapes {made}; by their "
+                    f"operators' definitions they would be {self._allowed[shapes]}."[:1000]
+                )
             results.update(zip(self._outputs, arrays, strict=True))
         return results
 
     def _allow(self, shapes: _Shapes, count: int) -> _Shapes:
         """Hold what a run with inputs of these shapes would cost against the budget.
 
-        Returns the shapes that the outputs will have, for one batch.
+        Returns the shapes that the outputs will have.
         """
         batch = self._batch or count
         inputs = {
@@ -129,7 +129,7 @@ class Session:
             expected.memory, f"For {pictures}, node {expected.worst}, with all that is needed by then,"
         )
         self._budget.allow_work(expected.work * rounds, f"Running {self._graph.name!r} for {pictures}")
-        return tuple(tuple(size or 0 for size in traced.types[name].shape) for name in self._outputs)
+        return tuple((count, *(size or 0 for size in traced.types[name].shape[1:])) for name in self._outputs)
 
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
         if self._started is None:
