@@ -91,8 +91,8 @@ class Session:
             made = tuple([array.shape for array in arrays])
             if made != self._allowed[shapes]:
                 raise NetworkError(
-                    f"{self._graph.name!r} contradicts itself: {self._outputs} are of shapes {made}; by their "
-                    f"operators' definitions they would be {self._allowed[shapes]}."[:1000]
+                    f"{self._graph.name!r} contradicts itself: {self._outputs} are of shapes {made}; by "
+                    f"their operators' definitions they would be {self._allowed[shapes]}."[:1000]
                 )
             results.update(zip(self._outputs, arrays, strict=True))
         return results
