@@ -327,6 +327,12 @@ def test_names():
         np.testing.assert_array_equal(array, np.maximum(batch, 0))
 
 
+def test_an_order_that_is_one_is_kept():
+    nodes = [node("Relu", ["x"], [name], name=name) for name in "dacb"]
+    made = model([*nodes, node("Sum", [*"abcd"], ["y"], name="sum")], [value("x", ["N", 2, 4, 4])], ["y"])
+    assert [layer.name for layer in opened(made).layers] == ["x", *"dacb", "sum"]
+
+
 def test_nodes_out_of_order_are_put_in_order():
     made = model(
         [
@@ -511,6 +517,24 @@ def test_programs_of_shapes_are_no_layers():
     ]
     assert network._graph.inputs[0].shape[0] is None
     agree(network, made, floats(3, 4, 6, 2))
+
+
+def test_what_depends_on_the_size_of_the_batch_alone_mixes_no_pictures():
+    """The largest of the sizes, which is not computed beforehand."""
+    made = model(
+        [
+            node("Shape", ["x"], ["s"]),
+            node("ReduceMax", ["s"], ["m"]),
+            node("Cast", ["m"], ["f"], to=1),
+            node("Div", ["x", "f"], ["y"], name="y"),
+        ],
+        [value("x", ["N", 2, 4, 6])],
+        ["y"],
+    )
+    network = opened(made)
+    assert network._graph.inputs[0].shape[0] is None
+    batch = floats(3, 4, 6, 2)
+    np.testing.assert_allclose(network.run(batch, ["y"])["y"], batch / 6, rtol=1e-6)
 
 
 def test_layers_behind_what_cannot_be_run_say_why_and_the_others_are_shown():

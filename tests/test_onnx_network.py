@@ -519,6 +519,16 @@ def test_only_what_is_needed_is_computed():
         network.run(floats(1, 4, 4, 2), ["b"])
 
 
+def test_values_of_another_shape_than_was_expected():
+    """ONNX and onnxruntime understand this setting in two ways; what was checked was not what was made."""
+    data = chain(
+        [after("ConvTranspose", "k", auto_pad="SAME_UPPER", output_padding=[1, 1], strides=[2, 2])],
+        {"k": floats(2, 3, 3, 3)},
+    )
+    with pytest.raises(NetworkError, match="'t0'. are of shapes .* they would be"):
+        fs.open_network(data).run(floats(1, 16, 12, 2), ["t0"])
+
+
 def test_a_few_sessions_are_kept(monkeypatch):
     started = []
     plain = session_module._start

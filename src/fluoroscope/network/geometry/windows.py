@@ -85,11 +85,11 @@ def _kernel(context: Context, fields: Sequence[Field]) -> tuple[list[int], list[
         if weights is None or None in weights:
             return None
         sizes = [size for size in weights[2:] if size is not None]
-    if len(sizes) != count:
-        return None
     strides = integers(node, "strides") or [1] * count
     dilations = integers(node, "dilations") or [1] * count
     pads = integers(node, "pads") or [0] * (2 * count)
+    if not len(sizes) == len(strides) == len(dilations) == len(pads) / 2 == count:
+        return None
     return [(size - 1) * step for size, step in zip(sizes, dilations, strict=True)], strides, pads[:count]
 
 
