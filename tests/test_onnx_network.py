@@ -525,7 +525,7 @@ def test_values_of_another_shape_than_was_expected():
         [after("ConvTranspose", "k", auto_pad="SAME_UPPER", output_padding=[1, 1], strides=[2, 2])],
         {"k": floats(2, 3, 3, 3)},
     )
-    with pytest.raises(NetworkError, match="'t0'. are of shapes .* they would be"):
+    with pytest.raises(NetworkError, match=r"'t0'. are of shapes .* they would be"):
         fs.open_network(data).run(floats(1, 16, 12, 2), ["t0"])
 
 
