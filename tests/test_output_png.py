@@ -26,19 +26,25 @@ PICTURES = SHAPES.flatmap(lambda shape: hnp.arrays(np.uint8, st.sampled_from([sh
 
 @pytest.fixture(params=["isal", "zlib"])
 def compressor(request, monkeypatch):
-    """Each of the two compressors, for pictures of any size; without isal it cannot be imported."""
-    monkeypatch.setattr(png_module, "_SMALL", 0)
+    """Each of the two compressors; without isal it cannot be imported."""
     if request.param == "zlib":
         monkeypatch.setitem(sys.modules, "isal", None)
-        assert isinstance(png_module._compressor(1), type(zlib.compressobj()))
+        assert isinstance(png_module._compressor(), type(zlib.compressobj()))
     else:
-        assert not isinstance(png_module._compressor(1), type(zlib.compressobj()))
+        assert not isinstance(png_module._compressor(), type(zlib.compressobj()))
     return request.param
 
 
-def test_small_pictures_are_compressed_harder():
-    assert isinstance(png_module._compressor(png_module._SMALL), type(zlib.compressobj()))
-    assert not isinstance(png_module._compressor(png_module._SMALL + 1), type(zlib.compressobj()))
+def test_the_smaller_filter_is_taken():
+    """Smooth rows as differences, coarse ones as they are; both read back."""
+    rng = np.random.default_rng(0)
+    slope = (np.add.outer(np.arange(300), np.arange(200)) % 256).astype(np.uint8)
+    coarse = rng.choice([3, 200], (300, 200)).astype(np.uint8)
+    for pixels, kind in ((slope, 2), (coarse, 0)):
+        image = encode(pixels)
+        rows = np.frombuffer(zlib.decompress(image.stream), np.uint8).reshape(300, 201)
+        assert set(rows[:, 0]) == {kind}
+        np.testing.assert_array_equal(opened(image.png()), pixels)
 
 
 def opened(data):
