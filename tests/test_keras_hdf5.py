@@ -17,7 +17,7 @@ import pytest
 import fluoroscope
 import keras_zoo as zoo
 from fluoroscope.errors import DamagedFile, UnknownFormat, WeightMismatch
-from fluoroscope.formats import keras_hdf5
+from fluoroscope.formats import hdf5_signature, keras_hdf5
 from fluoroscope.formats.keras_model import KerasModel
 from keras_conformance import FRAMEWORKS, framework, pictures, save
 
@@ -700,10 +700,14 @@ class TestOtherFiles:
             keras_hdf5.read(buffer.getvalue())
 
 
-def test_recognition() -> None:
-    assert keras_hdf5.is_hdf5(dense_file(d=[KERNEL, BIAS])[:16])
-    assert not keras_hdf5.is_hdf5(b"PK\x03\x04")
-    assert not keras_hdf5.is_hdf5(b"")
+@pytest.mark.parametrize("block", [0, 512, 1024, 1 << 21])
+def test_recognition(block: int) -> None:
+    assert hdf5_signature.start(b"\0" * block + dense_file(d=[KERNEL, BIAS])) == block
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\0" * 100 + b"\x89HDF\r\n\x1a\n"])
+def test_what_is_no_hdf5(data: bytes) -> None:
+    assert hdf5_signature.start(data) is None
 
 
 @pytest.mark.parametrize(

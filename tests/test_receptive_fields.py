@@ -40,7 +40,10 @@ def boxes(field, axis, count):
 def compare(data, shape=(2, HEIGHT, WIDTH), exact=True):
     """The boxes given hold all that is seen and, where `exact`, no more for the unit in the middle."""
     network = open_network(data)
-    rows = [row for row in network._rows.values() if row.layer.family != "input" and row.layer.has_maps]
+    maps = [row for row in network._rows.values() if len(row.layer.shape) == 3]
+    rows = [row for row in maps if row.layer.family != "input"]
+        row for row in network._rows.values() if row.layer.family != "input" and len(row.layer.shape) == 3
+    ]
     checked = 0
     for axis, extent in enumerate(shape[1:]):
         found = seen(data, rows, axis, extent, shape)

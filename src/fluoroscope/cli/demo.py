@@ -61,11 +61,10 @@ def demo(
         show_json({"network": model, "results": [outcome.as_json()], "left_out": 0})
         return
     from fluoroscope.capturing import capture
-    from fluoroscope.images import Preprocessing
 
     first = next(layer.name for layer in outcome.layers if layer.kind == "Conv2D")
-    seen = capture(network, picture, layers=first, preprocessing=Preprocessing("unit", resample="bilinear"))
-    edges = edge_detectors(seen, first)
+    how = job.options.preprocessing(network)
+    edges = edge_detectors(capture(network, picture, layers=first, preprocessing=how), first)
     print(outcome.words(), "", painted("What to look at", "bold"), sep="\n")
     print("\n".join(_tour(outcome, first, edges)))
     print("", wrapped(_HONESTY), f"Credits and licences: {bundled.credits_path()}", sep="\n")

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import BudgetExceeded, NetworkError, RefusedFile, UnknownFormat, UsageError
+from fluoroscope.formats import hdf5_signature
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int]
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _ZIP = b"PK\x03\x04"
 _LARGEST_FILE_SHARE = 2
 """A file may be this many times the memory budget: half of an old file can be optimizer state."""
@@ -210,13 +210,7 @@ _STRANGERS: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
 
 
 def _is_hdf5(data: bytes) -> bool:
-    """The signature stands at 0, or behind a user block at 512, 1024, 2048..."""
-    at = 0
-    while at < min(len(data), 1 << 20):
-        if data[at : at + 8] == _HDF5:
-            return True
-        at = max(512, 2 * at)
-    return False
+    return hdf5_signature.start(data) is not None
 
 
 def _is_keras_archive(data: bytes) -> bool:

@@ -29,12 +29,12 @@ from fluoroscope.errors import (
     UnknownFormat,
     WeightMismatch,
 )
+from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.hdf5_chunks import assemble
 from fluoroscope.formats.hdf5_metadata import Metadata, ObjectHeader
 from fluoroscope.formats.limits import Limits
 from fluoroscope.network.budget import Budget
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _DATATYPE, _EXTERNAL_FILES = 3, 7
 _COMPACT, _CONTIGUOUS, _CHUNKED, _VIRTUAL = range(4)
 _IEEE_BITS = {2: (5, 10), 4: (8, 23), 8: (11, 52)}
@@ -234,13 +234,11 @@ class Hdf5File:
 
 
 def _without_user_block(data: memoryview) -> memoryview:
-    """From the signature on, which stands at 0, 512, 1024, 2048...; addresses count from there."""
-    at = 0
-    while at < len(data):
-        if bytes(data[at : at + len(_SIGNATURE)]) == _SIGNATURE:
-            return data[at:]
-        at = max(512, 2 * at)
-    raise UnknownFormat("It is no HDF5 file: its signature is missing.")
+    """From the signature on; addresses count from there."""
+    start = hdf5_signature.start(data)
+    if start is None:
+        raise UnknownFormat("It is no HDF5 file: its signature is missing.")
+    return data[start:]
 
 
 def _number_type(header: ObjectHeader) -> tuple[np.dtype[Any], bool]:

@@ -27,16 +27,10 @@ from fluoroscope.formats.limits import GIB, Limits
 if TYPE_CHECKING:
     from fluoroscope.formats.hdf5_file import Hdf5File
 
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _WEIGHTS = "model_weights"
 _OPTIMIZER = "optimizer_weights"
 _VERSION = re.compile(r"(\d{1,3})\.(\d{1,4})")
 _SAVE = "Save the whole model where it was made: model.save('model.keras')."
-
-
-def is_hdf5(head: bytes) -> bool:
-    """Whether a file that begins with `head` is HDF5; one with a user block in front is not told by that."""
-    return head.startswith(_SIGNATURE)
 
 
 def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:

@@ -107,11 +107,6 @@ class Layer:
     problem: str | None = None
 
     @property
-    def has_maps(self) -> bool:
-        """True when the output is a stack of feature maps: (height, width, channels)."""
-        return len(self.shape) == 3
-
-    @property
     def channels(self) -> int:
         """Size of the last axis; 0 where it is not known."""
         return (self.shape[-1] or 0) if self.shape else 0

@@ -11,7 +11,7 @@ from fluoroscope.errors import UsageError
 from fluoroscope.output.arrays import ArrayFile
 from fluoroscope.output.file_names import file_name
 from fluoroscope.output.files import atomic_write, replacing
-from fluoroscope.output.record import drawn_record, run_record
+from fluoroscope.output.record import drawn_record, report_record
 from fluoroscope.output.typography import speakable
 
 if TYPE_CHECKING:
@@ -35,14 +35,7 @@ def write_folder(report: Report, folder: Path, progress: Callable[[str], None]) 
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"{str(folder)!r} is to be a folder, but there is a file in its way.") from error
-    record: dict[str, Any] = run_record(
-        report.network,
-        report.prepared,
-        report.style,
-        predictions=report.predictions,
-        classes=report.classes,
-        skipped=report.skipped,
-    )
+    record: dict[str, Any] = report_record(report)
     layers: list[dict[str, Any]] = []
     digits = len(str(max(len(report.network.layers) - 1, 0)))
     manifest = folder / "manifest.json"

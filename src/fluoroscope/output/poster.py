@@ -17,7 +17,7 @@ from fluoroscope.output.lettering import Canvas
 from fluoroscope.output.packing import Packing, Shelf, pack
 from fluoroscope.output.png import encode_bands
 from fluoroscope.output.poster_head import LEAST_WIDTH, draw_head, head_height
-from fluoroscope.output.record import run_record
+from fluoroscope.output.record import report_record
 from fluoroscope.output.theme import ACCENT, MUTED
 from fluoroscope.output.typography import as_many_as_fit
 
@@ -200,14 +200,7 @@ def _white(height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _text(report: Report) -> dict[str, str]:
-    record = run_record(
-        report.network,
-        report.prepared,
-        report.style,
-        predictions=report.predictions,
-        classes=report.classes,
-        skipped=report.skipped,
-    )
+    record = report_record(report)
     return {
         "Software": "Fluoroscope",
         "Title": f"Intermediate activations of {report.network.name}".replace("\0", ""),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fluoroscope.drawing.style import Style
     from fluoroscope.images import Prepared
     from fluoroscope.network.protocol import Layer, Network
-    from fluoroscope.output.report import DrawnLayer
+    from fluoroscope.output.report import DrawnLayer, Report
 
 
 def run_record(
@@ -75,6 +75,18 @@ def run_record(
             "gap": style.gap,
         }
     return record
+
+
+def report_record(report: Report) -> dict[str, Any]:
+    """`run_record` of what a writer gets."""
+    return run_record(
+        report.network,
+        report.prepared,
+        report.style,
+        predictions=report.predictions,
+        classes=report.classes,
+        skipped=report.skipped,
+    )
 
 
 def layer_record(layer: Layer) -> dict[str, Any]:

@@ -24,14 +24,14 @@ from fluoroscope.output.pdf.outline import nested
 from fluoroscope.output.pdf.overview import draw_overview_page, plan_overview
 from fluoroscope.output.pdf.paper import LEFT, WIDTH, Description, Paper
 from fluoroscope.output.png import encode
-from fluoroscope.output.record import run_record
+from fluoroscope.output.record import report_record
 from fluoroscope.output.theme import MUTED
 
 if TYPE_CHECKING:
     from fluoroscope.output.report import Report
 
 RECORD = "manifest.json"
-"""Name of the attachment: versions, settings and hashes, as `run_record` gives them."""
+"""Name of the attachment: versions, settings and hashes, as `report_record` gives them."""
 
 
 def write_pdf(
@@ -131,12 +131,5 @@ def _description(report: Report) -> Description:
 
 
 def _record(report: Report) -> bytes:
-    record = run_record(
-        report.network,
-        report.prepared,
-        report.style,
-        predictions=report.predictions,
-        classes=report.classes,
-        skipped=report.skipped,
-    )
+    record = report_record(report)
     return json.dumps(record, indent=1, allow_nan=False).encode()
