@@ -42,8 +42,6 @@ def compare(data, shape=(2, HEIGHT, WIDTH), exact=True):
     network = open_network(data)
     maps = [row for row in network._rows.values() if len(row.layer.shape) == 3]
     rows = [row for row in maps if row.layer.family != "input"]
-        row for row in network._rows.values() if row.layer.family != "input" and len(row.layer.shape) == 3
-    ]
     checked = 0
     for axis, extent in enumerate(shape[1:]):
         found = seen(data, rows, axis, extent, shape)
