@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, FluoroscopeError, UnsupportedLayer
 from fluoroscope.formats import keras_activations, keras_lambda, keras_layers
+from fluoroscope.formats.keras_arguments import Arguments, Place
 from fluoroscope.formats.keras_config import keras_major, read_config
 from fluoroscope.formats.keras_graph import Unfolded, unfold
 from fluoroscope.formats.keras_json import parse, plain
@@ -948,13 +949,25 @@ class TestCalls:
         assert calls[2].layer.problem is None
 
     @pytest.mark.parametrize(
-        "nodes", [[[["in", 0, 0, {}], ["_CONSTANT_VALUE", -1, 2.0, {}]]], [node(keras_tensor("in"), 0.5)]]
+        ("nodes", "args", "kwargs"),
+        [
+            ([[["in", 0, 0]]], (Place(0),), {}),
+            ([["in", 0, 0, {"axis": 1}]], (Place(0),), {"axis": 1}),
+            ([[["in", 0, 0, {"y": 2.0}]]], (Place(0),), {"y": 2.0}),
+            ([[["in", 0, 0, {}], ["_CONSTANT_VALUE", -1, 2, {}]]], ([Place(0), 2],), {}),
+            ([["_CONSTANT_VALUE", -1, [1, 2], {"y": ["in", 0, 0]}]], ([1, 2],), {"y": Place(0)}),
+            ([[["in", 0, 0, {"y": ["in", 0, 0]}]]], (Place(0),), {"y": Place(1)}),
+            ([[["in", 0, 0, {"y": ["relu", 1, 2]}]]], (Place(0),), {"y": ["relu", 1, 2]}),
+            ([{"a": ["in", 0, 0], "b": [["in", 0, 0]]}], ({"a": Place(0), "b": Place(1)},), {}),
+            ([node(keras_tensor("in"), 0.5)], (Place(0), 0.5), {}),
+            ([node([keras_tensor("in"), keras_tensor("in")])], ([Place(0), Place(1)],), {}),
+        ],
     )
-    def test_numbers_besides_tensors_are_a_problem(self, nodes: Any) -> None:
+    def test_what_else_it_is_called_with_is_kept(self, nodes: Any, args: Any, kwargs: Any) -> None:
         config = functional([ENTRY, layer("Add", "a", nodes)], [["in", 0, 0]], [["a", 0, 0]])
-        call = unfolded(config, major=2).calls[-1]
-        assert "numbers besides tensors" in str(call.layer.problem)
-        assert call.inputs == (("in", 0),)
+        call = unfolded(config).calls[-1]
+        assert call.arguments == Arguments(args, kwargs)
+        assert set(call.inputs) == {("in", 0)}
 
     def test_a_name_in_an_argument_is_no_tensor(self) -> None:
         config = functional(

@@ -1,6 +1,7 @@
 """Canonical Keras layers to ONNX: names, layouts, checks and refusals, on models made by hand."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,14 @@ from fluoroscope.errors import (
     UsageError,
     WeightMismatch,
 )
+from fluoroscope.formats.keras_arguments import Arguments, Place
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
-from fluoroscope.formats.keras_translate import translate
+from fluoroscope.formats.keras_translate import translate, translation
+from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.functions import NAMED
 from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS, interpolation
-from fluoroscope.formats.keras_translate.table import TABLE
+from fluoroscope.formats.keras_translate.step import Step
+from fluoroscope.formats.keras_translate.table import TABLE, LayerType
 from fluoroscope.formats.keras_translate.windows import Window
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Provenance
@@ -686,3 +690,83 @@ def test_nothing_in_a_config_breaks_it(
     except FluoroscopeError:
         return
     assert (graph.rows[1].tensor is None) == (graph.rows[1].layer.problem is not None)
+
+
+class TestCallArguments:
+    """What a call has besides its tensors is read, or refused by name."""
+
+    @staticmethod
+    def called(arguments: Arguments, tensors: int = 1) -> OnnxNetwork:
+        base = model()
+        call = LayerCall(
+            name="it", layer=layer("ReLU"), inputs=(("input", 0),) * tensors, arguments=arguments
+        )
+        return OnnxNetwork(
+            translate(replace(base, calls=(*base.calls, call), outputs=(("it", 0),))), PROVENANCE
+        )
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            Arguments((Place(0),)),
+            Arguments((), {"inputs": Place(0)}),
+            Arguments((Place(0), None), {"mask": None, "training": True, "flag": False}),
+        ],
+    )
+    def test_what_changes_nothing_is_no_problem(self, arguments: Arguments) -> None:
+        assert self.called(arguments).layers[-1].problem is None
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (Arguments((Place(0), 2.5)), "is called with 2.5 as argument 2"),
+            (Arguments((Place(0), Place(0))), "is called with a tensor as argument 2"),
+            (Arguments((Place(0),), {"mask": Place(0)}), "is called with a tensor as mask"),
+            (Arguments((Place(0),), {"axis": 0}), "is called with 0 as axis"),
+        ],
+    )
+    def test_what_may_change_something_is_one(self, arguments: Arguments, said: str) -> None:
+        assert said in str(self.called(arguments).layers[-1].problem)
+
+    def test_a_tensor_that_is_not_there(self) -> None:
+        with pytest.raises(DamagedFile, match="a tensor that is not there"):
+            self.called(Arguments((Place(1),)))
+
+
+class TestSeveralOutputs:
+    @pytest.fixture(autouse=True)
+    def two_outputs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A layer that gives twice its input, and its input."""
+
+        def translate_two(step: Step) -> tuple[Value, ...]:
+            value = step.value
+            return step.like(value, step.node("Add", value.tensor, value.tensor)), value
+
+        entry = LayerType(family="other", translate=translate_two)
+        monkeypatch.setattr(translation, "TABLE", {**TABLE, "Two": entry})
+
+    def opened(self, *outputs: tuple[str, int]) -> OnnxNetwork:
+        base = model(layer("Two", "two"))
+        calls = [
+            *base.calls,
+            LayerCall(name="first", layer=layer("ReLU", "first"), inputs=(("two", 0),)),
+            LayerCall(name="second", layer=layer("ReLU", "second"), inputs=(("two", 1),)),
+        ]
+        return OnnxNetwork(translate(replace(base, calls=tuple(calls), outputs=outputs)), PROVENANCE)
+
+    def test_each_has_a_row_and_can_be_taken(self) -> None:
+        opened = self.opened(("two", 1), ("second", 0))
+        assert [entry.name for entry in opened.layers] == ["input", "two", "two:1", "first", "second"]
+        assert opened.outputs == ("two:1", "second")
+        assert opened.layers[-1].inputs == ("two:1",)
+        batch = np.ones((1, 4, 4, 1), np.float32)
+        values = opened.run(batch, ["two", "two:1", "first", "second"])
+        assert [float(array.max()) for array in values.values()] == [2, 1, 2, 1]
+
+    def test_there_is_no_third(self) -> None:
+        base = self.opened(("two", 0))
+        assert base.layers
+        third = LayerCall(name="third", layer=layer("ReLU", "third"), inputs=(("two", 2),))
+        broken = model(layer("Two", "two"))
+        with pytest.raises(DamagedFile, match="takes output 2 of 'two', which has only 2"):
+            translate(replace(broken, calls=(*broken.calls, third)))

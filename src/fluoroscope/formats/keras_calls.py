@@ -80,11 +80,7 @@ class Resolver:
 
 def as_called(layer: LayerNode | ModelNode, calls: Sequence[Node]) -> LayerNode | ModelNode:
     """The layer, with a problem if the way it is called is one."""
-    if any(node.training for node in calls):
-        return _in_training(layer)
-    if any(node.constants for node in calls) and isinstance(layer, LayerNode) and layer.problem is None:
-        return replace(layer, problem="is called with numbers besides tensors, which is not supported")
-    return layer
+    return _in_training(layer) if any(node.training for node in calls) else layer
 
 
 def _in_training(layer: LayerNode | ModelNode) -> LayerNode | ModelNode:

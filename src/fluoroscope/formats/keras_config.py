@@ -7,6 +7,7 @@ from typing import cast
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer
 from fluoroscope.formats import keras_1, keras_layers
+from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_calls import Resolver, as_called
 from fluoroscope.formats.keras_entries import (
     every_layer,
@@ -83,9 +84,11 @@ class _Wiring:
         self.calls.append([])
         return len(self.layers) - 1
 
-    def call(self, position: int, tensors: Call) -> TensorRef:
+    def call(
+        self, position: int, tensors: tuple[TensorRef, ...], arguments: Arguments | None = None
+    ) -> TensorRef:
         """Call a layer; its first output."""
-        self.calls[position].append(tensors)
+        self.calls[position].append(Call(tensors, arguments))
         return TensorRef(position, len(self.calls[position]) - 1, 0)
 
 
@@ -225,5 +228,6 @@ class _Reader:
         resolve = Resolver(wiring.layers, nodes, places, outputs, keras_3=keras_3)
         for place, calls in enumerate(nodes):
             for node in calls:
-                wiring.call(place, tuple(resolve.tensor(reference) for reference in node.tensors))
+                tensors = tuple(resolve.tensor(reference) for reference in node.tensors)
+                wiring.call(place, tensors, node.arguments)
         return len(inputs), tuple(resolve.output(reference) for reference in outputs)

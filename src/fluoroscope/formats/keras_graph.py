@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile
+from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer, LayerCall
 from fluoroscope.formats.keras_tree import OUTSIDE, LayerNode, ModelNode, TensorRef
 from fluoroscope.formats.keras_variables import Array
@@ -92,7 +93,8 @@ class _Unfolder:
 
         for place, number in _topological(model):
             layer = model.layers[place]
-            tensors = [source(reference) for reference in model.calls[place][number]]
+            call = model.calls[place][number]
+            tensors = [source(reference) for reference in call.tensors]
             self._count()
             here = (*path, place)
             if isinstance(layer, ModelNode):
@@ -104,7 +106,7 @@ class _Unfolder:
                 results[place, number] = self.run(layer, here, f"{prefix}{layer.name}/", inner, tensors)
             else:
                 called = self._layer(layer, here, prefix, trainable)
-                results[place, number] = [(self._call(called, tensors), 0)]
+                results[place, number] = [(self._call(called, tensors, call.arguments), 0)]
         return [source(reference) for reference in model.outputs]
 
     def _layer(self, node: LayerNode, path: TreePath, prefix: str, trainable: bool) -> KerasLayer:
@@ -119,7 +121,7 @@ class _Unfolder:
             )
         return self._layers[path]
 
-    def _call(self, layer: KerasLayer, tensors: Sequence[_Source]) -> str:
+    def _call(self, layer: KerasLayer, tensors: Sequence[_Source], arguments: Arguments | None) -> str:
         name = self._name(layer.name)
         if layer.kind == "InputLayer":
             for call, number in tensors:
@@ -128,7 +130,7 @@ class _Unfolder:
         elif any(call is None for call, _ in tensors):
             raise DamagedFile(f"Layer {layer.name[:80]!r} takes the model's input without an input layer.")
         inputs = tuple((call, output) for call, output in tensors if call is not None)
-        self.calls.append(LayerCall(name=name, layer=layer, inputs=inputs))
+        self.calls.append(LayerCall(name=name, layer=layer, inputs=inputs, arguments=arguments))
         return name
 
     def _name(self, layer_name: str) -> str:
@@ -164,7 +166,8 @@ def _topological(model: ModelNode) -> list[tuple[int, int]]:
         if call in done:
             stack.pop()
             continue
-        taken = (reference for reference in model.calls[call[0]][call[1]] if reference.layer != OUTSIDE)
+        tensors = model.calls[call[0]][call[1]].tensors
+        taken = (reference for reference in tensors if reference.layer != OUTSIDE)
         needed = [feed for reference in taken if (feed := (reference.layer, reference.call)) not in done]
         if not needed:
             order.append(call)

@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from fluoroscope.formats.keras_arguments import Arguments
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasLayer:
@@ -53,11 +55,14 @@ class LayerCall:
     inputs
         For each tensor taken: name of the call that made it, and which of its outputs (0 for the first).
         An ``InputLayer`` of the whole model has none; one of a nested model has the tensor passed in.
+    arguments
+        How these stand among the call's other arguments; None for the usual call, with tensors alone.
     """
 
     name: str
     layer: KerasLayer
     inputs: tuple[tuple[str, int], ...] = ()
+    arguments: Arguments | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

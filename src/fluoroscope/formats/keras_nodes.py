@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from fluoroscope.errors import DamagedFile
+from fluoroscope.formats.keras_arguments import Arguments, Place
 from fluoroscope.formats.keras_json import JsonObject
 
 Reference = tuple[str, int, int]
@@ -28,15 +29,15 @@ class Node:
     ----------
     tensors
         What it takes, arguments before keyword arguments.
+    arguments
+        How they stand among its other arguments.
     training
         It is called with ``training=True``: in training's way also at inference. Never so in Keras 3.
-    constants
-        It takes numbers besides tensors.
     """
 
     tensors: tuple[Reference, ...]
+    arguments: Arguments
     training: bool = False
-    constants: bool = False
 
 
 def parse(node: Any, *, names: Collection[str]) -> Node:
@@ -47,21 +48,26 @@ def parse(node: Any, *, names: Collection[str]) -> Node:
     DamagedFile
         A tensor of a layer that the model does not have.
     """
+    tensors: list[Reference] = []
     if isinstance(node, dict) and "args" in node:
         call = cast(JsonObject, node)
-        options = call.get("kwargs")
-        kwargs = cast(JsonObject, options) if isinstance(options, dict) else {}
-        positional = list(_walk_keras_3(call["args"]))
-        found = (*positional, *_walk_keras_3(list(kwargs.values())))
-        tensors = tuple(entry for entry in found if entry is not None)
+        given, options = call["args"], call.get("kwargs")
+        args = [
+            _keras_3(value, tensors)
+            for value in (cast(list[Any], given) if isinstance(given, list) else [given])
+        ]
+        named = cast(JsonObject, options) if isinstance(options, dict) else {}
+        kwargs = {name: _keras_3(value, tensors) for name, value in named.items()}
         # Keras 3 writes the default of each layer's argument and, at inference, calls all with False.
-        training, constants = False, None in positional
+        training = False
     else:
-        kwargs = {}
-        tensors = tuple(_walk_keras_2(node, names, kwargs))
-        training, constants = kwargs.get("training") is True, kwargs.get(_CONSTANT) is True
+        named = {}
+        args = [_keras_2(node, tensors, named)]
+        # A list such as ["relu", 1, 2] may be anything: it is a tensor when there is such a layer.
+        kwargs = {name: _keras_2_option(value, tensors, names) for name, value in named.items()}
+        training = named.get("training") is True
     check(tensors, names=names)
-    return Node(tensors=tensors, training=training, constants=constants)
+    return Node(tensors=tuple(tensors), arguments=Arguments(tuple(args), kwargs), training=training)
 
 
 def check(tensors: Iterable[Reference], *, names: Collection[str]) -> None:
@@ -85,10 +91,6 @@ def references(tensors: Any) -> Iterator[Reference]:
             yield from references(child)
 
 
-def _children(value: Any) -> list[Any]:
-    return list(cast(JsonObject, value).values()) if isinstance(value, dict) else cast(list[Any], value)
-
-
 def _reference(value: Any) -> Reference | None:
     if not isinstance(value, list):
         return None
@@ -98,44 +100,58 @@ def _reference(value: Any) -> Reference | None:
     return None
 
 
-def _walk_keras_2(value: Any, names: Collection[str], kwargs: JsonObject) -> Iterator[Reference]:
-    """References in a nested structure. `kwargs` collects what matters of keyword arguments beside them."""
-    if (reference := _reference(value)) is not None:
-        if reference[0] == _CONSTANT:
-            kwargs[_CONSTANT] = True
-            return
-        yield reference
+def _keras_2(value: Any, tensors: list[Reference], kwargs: JsonObject) -> Any:
+    """The first argument: a tensor, a constant, or any nesting of these in lists and dicts.
+
+    Every tensor carries the keyword arguments of the call along; they are collected in `kwargs`.
+    """
+    if isinstance(value, list):
         parts = cast(list[Any], value)
-        options = parts[3] if len(parts) == 4 else None
-        if isinstance(options, dict):
-            given = cast(JsonObject, options)
-            kwargs["training"] = kwargs.get("training") is True or given.get("training") is True
-            for option in given.values():
-                # A list such as ["relu", 1, 2] may be anything: it is a tensor when there is such a layer.
-                yield from (found for found in _walk_keras_2(option, names, kwargs) if found[0] in names)
-    elif isinstance(value, list) and value and cast(list[Any], value)[0] == _CONSTANT:
-        kwargs[_CONSTANT] = True
-    elif isinstance(value, (list, dict)):
-        for child in _children(value):
-            yield from _walk_keras_2(child, names, kwargs)
+        reference = _reference(parts)
+        constant = len(parts) in (3, 4) and parts[0] == _CONSTANT
+        if reference is not None or constant:
+            if len(parts) == 4 and isinstance(parts[3], dict):
+                kwargs.update(cast(JsonObject, parts[3]))
+            return parts[2] if reference is None or constant else _placed(reference, tensors)
+        children = [_keras_2(child, tensors, kwargs) for child in parts]
+        # A list of one is how a single tensor is written.
+        return children[0] if len(children) == 1 else children
+    if isinstance(value, dict):
+        return {key: _keras_2(child, tensors, kwargs) for key, child in cast(JsonObject, value).items()}
+    return value
 
 
-def _walk_keras_3(value: Any) -> Iterator[Reference | None]:
-    """References in a nested structure; None stands for whatever else is there but null."""
+def _keras_2_option(value: Any, tensors: list[Reference], names: Collection[str]) -> Any:
+    """A keyword argument of Keras 2."""
+    reference = _reference(value)
+    if reference is not None and reference[0] in names:
+        return _placed(reference, tensors)
+    if isinstance(value, list):
+        return [_keras_2_option(child, tensors, names) for child in cast(list[Any], value)]
     if isinstance(value, dict):
         given = cast(JsonObject, value)
-        if given.get("class_name") == "__keras_tensor__":
-            inner = given.get("config")
-            history = (
-                _reference(cast(JsonObject, inner).get("keras_history")) if isinstance(inner, dict) else None
-            )
-            if history is None:
-                raise DamagedFile("A connection between layers does not say which tensor it takes.")
-            yield history
-            return
-        value = list(given.values())
+        return {key: _keras_2_option(child, tensors, names) for key, child in given.items()}
+    return value
+
+
+def _keras_3(value: Any, tensors: list[Reference]) -> Any:
+    """An argument of Keras 3, which marks its tensors."""
+    if isinstance(value, dict):
+        given = cast(JsonObject, value)
+        if given.get("class_name") != "__keras_tensor__":
+            return {key: _keras_3(child, tensors) for key, child in given.items()}
+        inner = given.get("config")
+        history = (
+            _reference(cast(JsonObject, inner).get("keras_history")) if isinstance(inner, dict) else None
+        )
+        if history is None:
+            raise DamagedFile("A connection between layers does not say which tensor it takes.")
+        return _placed(history, tensors)
     if isinstance(value, list):
-        for child in cast(list[Any], value):
-            yield from _walk_keras_3(child)
-    elif value is not None:
-        yield None
+        return [_keras_3(child, tensors) for child in cast(list[Any], value)]
+    return value
+
+
+def _placed(reference: Reference, tensors: list[Reference]) -> Place:
+    tensors.append(reference)
+    return Place(len(tensors) - 1)

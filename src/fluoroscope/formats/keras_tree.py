@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fluoroscope.formats.keras_arguments import Arguments
+
 OUTSIDE = -1
 """Stands for a layer's position in a `TensorRef`: the tensor is one of those that the model is called on."""
 
@@ -29,8 +31,20 @@ class TensorRef:
     output: int
 
 
-Call = tuple[TensorRef, ...]
-"""The tensors that one call takes."""
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a layer or model.
+
+    Attributes
+    ----------
+    tensors
+        What it takes, in the order of the arguments.
+    arguments
+        How they stand among the call's other arguments; None for the usual call, with tensors alone.
+    """
+
+    tensors: tuple[TensorRef, ...]
+    arguments: Arguments | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, WeightMismatch
+from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras_translate.call_arguments import CallArguments
 from fluoroscope.formats.keras_translate.options import DataFormat, Options, described
 from fluoroscope.network.protocol import FloatArray, Shape
 
@@ -53,8 +55,10 @@ class Step:
         The call's name.
     layer
         What is called.
-    inputs
+    tensors
         What it is called on.
+    arguments
+        How these stand among the call's other arguments; by default as the one argument.
     keras_version
         Of the file, where versions of a layer differ.
     reader_format
@@ -62,6 +66,10 @@ class Step:
 
     Attributes
     ----------
+    inputs
+        The tensors of the call's first argument.
+    arguments
+        All of its arguments.
     activation, pre
         Name of the fused activation and the tensor before it, once there is one.
     """
@@ -71,15 +79,17 @@ class Step:
         graph: GraphBuilder,
         name: str,
         layer: KerasLayer,
-        inputs: Sequence[Value],
+        tensors: Sequence[Value],
         *,
+        arguments: Arguments | None = None,
         keras_version: tuple[int, int] = (3, 0),
         reader_format: DataFormat = "channels_last",
     ) -> None:
         self.graph = graph
         self.name = name
         self.layer = layer
-        self.inputs = tuple(inputs)
+        self.arguments = CallArguments(layer, arguments or Arguments.of_tensors(len(tensors)), tensors)
+        self.inputs = self.arguments.inputs
         self.keras_version = keras_version
         self.reader_format: DataFormat = reader_format
         self.options = Options(layer)

@@ -30,7 +30,7 @@ class LayerType:
     family
         By which it can be selected.
     translate
-        Emits its nodes and returns what they make.
+        Emits its nodes and returns what they make: one value, or several for a layer with several outputs.
     variables
         Names of what is trained, by Keras 3.
     statistics
@@ -40,7 +40,7 @@ class LayerType:
     """
 
     family: Family
-    translate: Callable[[Step], Value]
+    translate: Callable[[Step], Value | tuple[Value, ...]]
     variables: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     state: tuple[str, ...] = ()

@@ -6,6 +6,8 @@ computes there. A layer without a translation, and what depends on it, gets a ro
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
@@ -58,6 +60,11 @@ def translate(model: KerasModel, *, size: tuple[int, int] | None = None) -> Laye
         raise UsageError(f"{size[0]} x {size[1]} pixels are too few for {model.name!r}: {error}") from error
 
 
+def output_name(call: str, index: int) -> str:
+    """The row of output `index` of a call: the first has the call's name, the second is ``name:1``."""
+    return call if index == 0 else f"{call}:{index}"
+
+
 class _Translation:
     """The state of one translation: what has been made so far."""
 
@@ -66,13 +73,13 @@ class _Translation:
         self._size = size
         self._formats = reader_formats(model)
         self._builder = GraphBuilder(reserved=(call.name for call in model.calls))
-        self._values: dict[str, Value] = {}
+        self._values: dict[str, tuple[Value, ...]] = {}
         self._problems: dict[str, str] = {}
         self._inputs: dict[str, GraphInput] = {}
         self._counted: set[int] = set()
 
     def graph(self) -> LayerGraph:
-        rows = [self._row(call) for call in self._model.calls]
+        rows = [row for call in self._model.calls for row in self._rows(call)]
         if self._size is not None and not any(len(entry.shape) == 4 for entry in self._inputs.values()):
             raise UsageError(f"{self._model.name!r} takes no pictures, so no height and width.")
         # A layer that proved to have no translation may have left nodes behind.
@@ -84,28 +91,30 @@ class _Translation:
             nodes=self._builder.nodes,
             weights=self._builder.weights,
             rows=rows,
-            outputs=tuple(dict.fromkeys(name for name, _ in self._model.outputs)),
+            outputs=tuple(dict.fromkeys(self._output(*output) for output in self._model.outputs)),
         )
 
-    def _row(self, call: LayerCall) -> LayerOutput:
+    def _rows(self, call: LayerCall) -> list[LayerOutput]:
+        """The row of a call's output; of further outputs rows of their own behind it."""
         layer = call.layer
         parents = [self._parent(call, *source) for source in call.inputs]
-        blocked = next((self._problems[parent] for parent in parents if parent in self._problems), None)
+        blocked = next((self._problems[name] for name, _ in call.inputs if name in self._problems), None)
         step: Step | None = None
         if blocked is not None:
             self._problems[call.name] = blocked
             problem = f"It depends on a layer that cannot be run. {blocked}"
         else:
-            step, problem = self._attempt(call, [self._values[parent] for parent in parents])
+            tensors = [self._values[name][index] for name, index in call.inputs]
+            step, problem = self._attempt(call, tensors)
         parameters, trainable = self._count(layer)
         entry = TABLE.get(layer.kind)
-        value = self._values.get(call.name)
-        return LayerOutput(
+        values = self._values.get(call.name, ())
+        first = LayerOutput(
             layer=Layer(
                 name=call.name,
                 kind=layer.kind,
                 family=entry.family if entry is not None else "other",
-                shape=value.channels_last if value is not None else (),
+                shape=values[0].channels_last if values else (),
                 parameters=parameters,
                 trainable=trainable,
                 inputs=tuple(parents),
@@ -113,23 +122,47 @@ class _Translation:
                 has_pre=step is not None and step.pre is not None,
                 problem=problem,
             ),
-            tensor=value.tensor if value is not None else None,
-            channel_axis=value.channel_axis if value is not None else 1,
+            tensor=values[0].tensor if values else None,
+            channel_axis=values[0].channel_axis if values else 1,
             pre=step.pre if step is not None else None,
         )
+        further = [
+            LayerOutput(
+                layer=replace(
+                    first.layer,
+                    name=output_name(call.name, index),
+                    shape=value.channels_last,
+                    parameters=0,
+                    trainable=0,
+                    activation=None,
+                    has_pre=False,
+                ),
+                tensor=value.tensor,
+                channel_axis=value.channel_axis,
+            )
+            for index, value in enumerate(values[1:], 1)
+        ]
+        return [first, *further]
 
     def _parent(self, call: LayerCall, name: str, index: int) -> str:
+        """The row that a call takes its tensor from."""
         if name not in self._values and name not in self._problems:
             raise DamagedFile(
                 f"{described(call.layer)} takes the output of {brief(name)}, which does not come before it."
             )
-        if index and name in self._values:
+        count = len(self._values.get(name, ()))
+        if count and index >= count:
+            has = "only one" if count == 1 else f"only {count}"
             raise DamagedFile(
-                f"{described(call.layer)} takes output {index} of {brief(name)}, which has only one."
+                f"{described(call.layer)} takes output {index} of {brief(name)}, which has {has}."
             )
-        return name
+        return self._output(name, index)
 
-    def _attempt(self, call: LayerCall, inputs: list[Value]) -> tuple[Step | None, str | None]:
+    def _output(self, name: str, index: int) -> str:
+        """The row of a call's output; a call without a translation has one row for all."""
+        return output_name(name, index) if name in self._values else name
+
+    def _attempt(self, call: LayerCall, tensors: list[Value]) -> tuple[Step | None, str | None]:
         """Translate a call; returns the step that did, or the reason why there is none."""
         layer = call.layer
         if layer.problem is not None:
@@ -138,37 +171,46 @@ class _Translation:
             problem = f"{described(layer)} has no translation; what comes before it can be shown."
         else:
             try:
-                return self._translated(call, inputs), None
+                return self._translated(call, tensors), None
             except UnsupportedLayer as error:
                 problem = str(error)
         self._problems[call.name] = problem
         return None, problem
 
-    def _translated(self, call: LayerCall, inputs: list[Value]) -> Step:
+    def _translated(self, call: LayerCall, tensors: list[Value]) -> Step:
         layer, entry = call.layer, TABLE[call.layer.kind]
         step = Step(
             self._builder,
             call.name,
             layer,
-            inputs,
+            tensors,
+            arguments=call.arguments,
             keras_version=self._model.keras_version,
             reader_format=self._formats.get(call.name, "channels_last"),
         )
         begun = len(self._builder.nodes)
-        is_input = layer.kind == "InputLayer" and not inputs
-        value = self._input(step) if is_input else entry.translate(step)
+        is_input = layer.kind == "InputLayer" and not tensors
+        made = self._input(step) if is_input else entry.translate(step)
+        values = made if isinstance(made, tuple) else (made,)
         _check_variables(layer, step.used.union(entry.state))
         step.options.refuse_unread()
-        if elements(value.shape) > _LARGEST_OUTPUT:
-            raise BudgetExceeded(
-                f"{described(layer)} declares an output of {value.channels_last}, more than "
-                f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
-            )
+        step.arguments.refuse_unread()
+        for value in values:
+            if elements(value.shape) > _LARGEST_OUTPUT:
+                raise BudgetExceeded(
+                    f"{described(layer)} declares an output of {value.channels_last}, more than "
+                    f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
+                )
         if step.pre is not None:
             step.pre = self._named(step.pre, self._builder.unique(f"{call.name}:pre"), begun)
-        if value.tensor in step.made and call.name:
-            value = step.like(value, self._named(value.tensor, call.name, begun))
-        self._values[call.name] = value
+        named: dict[str, str] = {}
+        for index, value in enumerate(values):
+            if value.tensor in step.made and value.tensor not in named and call.name:
+                wanted = call.name if index == 0 else self._builder.unique(output_name(call.name, index))
+                named[value.tensor] = self._named(value.tensor, wanted, begun)
+        self._values[call.name] = tuple(
+            replace(value, tensor=named.get(value.tensor, value.tensor)) for value in values
+        )
         return step
 
     def _named(self, tensor: str, name: str, begun: int) -> str:
