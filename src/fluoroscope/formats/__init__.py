@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import BudgetExceeded, NetworkError, RefusedFile, UnknownFormat, UsageError
+from fluoroscope.errors import NetworkError, UnknownFormat, UsageError
 from fluoroscope.formats import hdf5_signature
+from fluoroscope.formats.file_bytes import read_file
+from fluoroscope.formats.foreign import identify, tensorflow_graph
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from fluoroscope.formats.keras_model import KerasModel
 
 Size = tuple[int, int]
-
-_ZIP = b"PK\x03\x04"
-_LARGEST_FILE_SHARE = 2
-"""A file may be this many times the memory budget: half of an old file can be optimizer state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +96,7 @@ def open_network(
         return source
     budget = budget or Budget()
     path = None if isinstance(source, bytes) else _path(source)
-    data = source if isinstance(source, bytes) else _read_file(Path(_path(source)), budget)
+    data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
     label = repr(path) if path is not None else "These bytes"
     name = Path(path).stem if path is not None else "network"
     try:
@@ -129,52 +126,15 @@ def _path(source: str | os.PathLike[str]) -> str:
         ) from error
 
 
-def _read_file(path: Path, budget: Budget) -> bytes:
-    """The bytes of a regular file."""
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise _directory_error(path)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnknownFormat(f"{str(path)!r} is no regular file. Give the path of a network file.")
-        largest = budget.memory * _LARGEST_FILE_SHARE
-        if status.st_size > largest:
-            raise BudgetExceeded(
-                f"{str(path)!r} has {human_bytes(status.st_size)}; with a memory budget of "
-                f"{human_bytes(budget.memory)} files up to {human_bytes(largest)} are read. Raise it: "
-                f"--memory, or budget=Budget(memory=...)."
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error
-    except (OSError, ValueError) as error:
-        # ValueError: a path with a zero byte in it.
-        reason = getattr(error, "strerror", None) or error
-        raise NetworkError(f"{str(path)!r} cannot be read: {reason}.") from error
-
-
-def _directory_error(path: Path) -> NetworkError:
-    if (path / "saved_model.pb").exists():
-        return RefusedFile(
-            f"{str(path)!r} is a TensorFlow SavedModel: a program, which is not run. Where it was made, "
-            "convert it: model.save('model.keras'), or python -m tf2onnx.convert --saved-model DIR "
-            "--output model.onnx."
-        )
-    return UnknownFormat(f"{str(path)!r} is a folder. Give the path of a network file.")
-
-
 def _recognise(data: bytes) -> Format:
     if not data:
         raise UnknownFormat("The file is empty.")
     for form in FORMATS:
         if form.recognises(data):
             return form
-    for marks, why in _PROGRAMS:
-        if any(data[at : at + len(mark)] == mark for at, mark in marks):
-            raise RefusedFile(why)
-    for marks, why in _STRANGERS:
-        if any(data[at : at + len(mark)] == mark for at, mark in marks):
-            raise UnknownFormat(why)
+    stranger = identify(data)
+    if stranger is not None:
+        raise stranger.error()
     known = ", ".join(suffix for form in FORMATS for suffix in form.suffixes)
     raise UnknownFormat(
         f"Its content is no network format known here (it begins with {data[:8]!r}, "
@@ -182,39 +142,12 @@ def _recognise(data: bytes) -> Format:
     )
 
 
-_PICKLE = "This is a Python pickle: a program, which is not run. "
-_PROGRAMS: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
-    (
-        ((0, b"\x80\x02"), (0, b"\x80\x03"), (0, b"\x80\x04"), (0, b"\x80\x05")),
-        _PICKLE + "Load it where you trust it and export the network: model.save('model.keras') or "
-        "torch.onnx.export(model, example, 'model.onnx').",
-    ),
-    (
-        ((0, _ZIP),),
-        "This is a zip archive without a config.json, so no .keras file. If PyTorch wrote it (.pt, .pth), it "
-        "holds a pickle: a program, which is not run. Export the network: "
-        "torch.onnx.export(model, example, 'model.onnx').",
-    ),
-)
-_STRANGERS: tuple[tuple[tuple[tuple[int, bytes], ...], str], ...] = (
-    (
-        ((4, b"TFL3"),),
-        "This is a TensorFlow Lite model, which is not read. Give the Keras file it was made of.",
-    ),
-    (
-        ((0, b"{"), (0, b'"{')),
-        "This is JSON: an architecture without its weights. Give the full model file (model.save).",
-    ),
-    (((0, b"\xff\xd8\xff"), (0, b"\x89PNG"), (0, b"GIF8")), "This is a picture. The network comes first."),
-)
-
-
 def _is_hdf5(data: bytes) -> bool:
     return hdf5_signature.start(data) is not None
 
 
 def _is_keras_archive(data: bytes) -> bool:
-    if not data.startswith(_ZIP):
+    if not data.startswith(b"PK\x03\x04"):
         return False
     from fluoroscope.formats import keras_archive
 
@@ -222,8 +155,17 @@ def _is_keras_archive(data: bytes) -> bool:
 
 
 def _is_onnx(data: bytes) -> bool:
-    """An ONNX file is a bare protobuf message: its first field is its version, a number of one byte."""
-    return len(data) > 8 and data[0] == 0x08 and 1 <= data[1] <= 32 and data[2] in _ONNX_SECOND_FIELD
+    """An ONNX file is a bare protobuf message: its first field is its version, a number of one byte.
+
+    A SavedModel's begins alike.
+    """
+    return (
+        tensorflow_graph(data) is None
+        and len(data) > 8
+        and data[0] == 0x08
+        and 1 <= data[1] <= 32
+        and data[2] in _ONNX_SECOND_FIELD
+    )
 
 
 _ONNX_SECOND_FIELD = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from fluoroscope.errors import DamagedFile, RefusedFile, WeightMismatch
+from fluoroscope.errors import DamagedFile, FluoroscopeError, RefusedFile, WeightMismatch
 from fluoroscope.formats import keras_zip
 from fluoroscope.formats.keras_config import keras_major, read_config
 from fluoroscope.formats.keras_graph import TreePath, unfold
@@ -32,16 +32,24 @@ _CONFIG, _METADATA = "config.json", "metadata.json"
 _WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
 _LAYERS, _LAYERS_TWICE = "layers", "_layer_checkpoint_dependencies"
 _OPTIMIZERS = ("optimizer", "_optimizer")
+_MOST_LISTED = 50_000
 _CELLS = {"SimpleRNN": "cell/", "GRU": "cell/", "LSTM": "cell/"}
 """Where a layer keeps the arrays of what it wraps."""
 
 
 def is_keras_archive(data: bytes | memoryview) -> bool:
-    """Whether a file is a zip archive with a ``config.json``, by its first members or its directory."""
+    """Whether a file is a zip archive with a ``config.json``.
+
+    By its directory; where that is damaged, by names at the file's beginning and end, so that it is the
+    reader who says what is wrong.
+    """
     if bytes(data[: len(keras_zip.SIGNATURE)]) != keras_zip.SIGNATURE:
         return False
-    name = _CONFIG.encode()
-    return name in bytes(data[: MIB // 4]) or name in bytes(data[-MIB:])
+    try:
+        return _CONFIG in keras_zip.Archive(data, Limits(members=_MOST_LISTED)).names
+    except FluoroscopeError:
+        name = _CONFIG.encode()
+        return name in bytes(data[: MIB // 4]) or name in bytes(data[-MIB:])
 
 
 def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:

@@ -9,6 +9,7 @@ import io
 import stat
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import PurePosixPath, PureWindowsPath
@@ -49,9 +50,7 @@ class Archive:
         self._limits = limits
         size = _directory_size(self._data)
         if size > limits.directory:
-            raise BudgetExceeded(
-                f"Its zip directory has {human_bytes(size)}, far more than a Keras archive's."
-            )
+            raise BudgetExceeded(f"Its zip directory has {human_bytes(size)}, far more than a network's.")
         with _parsing("the directory"):
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         members = self._zip.infolist()
@@ -60,7 +59,7 @@ class Archive:
         self.names = tuple(member.filename for member in members)
         for member in members:
             _check_name(member)
-        twice = next((name for name in self.names if self.names.count(name) > 1), None)
+        twice = next((name for name, count in Counter(self.names).items() if count > 1), None)
         if twice is not None:
             raise DamagedFile(f"Two of its members are called {twice[:80]!r}.")
 
