@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -17,6 +16,7 @@ from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
+from fluoroscope.network.requests import named_arrays, no_such_layer
 from fluoroscope.network.selection import PRE
 from fluoroscope.network.session import Session
 from fluoroscope.network.summary import summary_html, summary_text
@@ -135,7 +135,7 @@ class OnnxNetwork:
     ) -> dict[str, FloatArray]:
         """Values of the layers called `names` for a batch; see `Network.run`."""
         names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-        arrays = self._batch(batch)
+        arrays = named_arrays(self.name, self._inputs, batch)
         size = self._free_size(arrays)
         if size is not None:
             return self.at_size(*size).run(arrays, names)
@@ -173,13 +173,7 @@ class OnnxNetwork:
         try:
             return self._rows[name]
         except KeyError:
-            near = get_close_matches(name, self._rows, n=2)
-            hint = (
-                f" Did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else " `fluoroscope summary MODEL` lists them."
-            )
-            raise LayerNotFound(f"No layer is called {name!r}.{hint}") from None
+            raise no_such_layer(name, self._rows) from None
 
     def _tensor(self, name: str) -> tuple[str, int]:
         """The tensor of a layer name or ``name:pre``, and its channel axis."""
@@ -197,33 +191,6 @@ class OnnxNetwork:
         if tensor is None:
             raise UnsupportedLayer(f"{row.layer.name!r} cannot be run: {row.layer.problem}")
         return tensor, row.channel_axis
-
-    def _batch(self, batch: FloatArray | Mapping[str, FloatArray]) -> dict[str, NDArray[Any]]:
-        """The batch by input name, each array of the right shape."""
-        if isinstance(batch, np.ndarray) and len(self._inputs) == 1:
-            _check_batch(batch, self._inputs[0])
-            return {self._inputs[0].name: batch}
-        if not isinstance(batch, Mapping):
-            if len(self._inputs) != 1:
-                names = ", ".join(repr(spec.name) for spec in self._inputs)
-                raise UsageError(f"{self.name!r} has {len(self._inputs)} inputs: give a mapping of {names}.")
-            batch = {self._inputs[0].name: batch}
-        unknown = set(batch) - {spec.name for spec in self._inputs}
-        if unknown:
-            raise LayerNotFound(
-                f"No input is called {sorted(unknown)[0]!r}. "
-                f"Inputs: {', '.join(repr(spec.name) for spec in self._inputs)}."
-            )
-        arrays: dict[str, NDArray[Any]] = {}
-        for spec in self._inputs:
-            if spec.name not in batch:
-                raise UsageError(f"Input {spec.name!r} is missing from the batch.")
-            arrays[spec.name] = np.asarray(batch[spec.name])
-            _check_batch(arrays[spec.name], spec)
-        counts = sorted({len(array) for array in arrays.values()})
-        if len(counts) > 1:
-            raise UsageError(f"All inputs of a batch need as many pictures as each other, not {counts}.")
-        return arrays
 
     def _feeds(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The arrays as the graph takes them: its types, its order of axes, contiguous."""
@@ -276,23 +243,6 @@ def _channels_last(shape: tuple[int | None, ...], axis: int) -> Shape:
         return ()
     rest = [size for index, size in enumerate(shape) if index not in (0, axis)]
     return (*rest, shape[axis])
-
-
-def _check_batch(array: NDArray[Any], spec: InputSpec) -> None:
-    fits = array.shape[1:] == spec.shape or (
-        array.ndim == len(spec.shape) + 1
-        and all(wanted in (None, given) for wanted, given in zip(spec.shape, array.shape[1:], strict=True))
-    )
-    if not fits:
-        expected = ", ".join("any" if size is None else str(size) for size in spec.shape)
-        raise UsageError(
-            f"Input {spec.name!r} takes (n, {expected}), channels last; given {array.shape}. "
-            "`fluoroscope.preprocess` brings a picture to that size."
-        )
-    if array.dtype.kind not in "fiu":
-        raise UsageError(f"Input {spec.name!r} takes numbers, not {array.dtype}.")
-    if 0 in array.shape:
-        raise UsageError(f"The batch for input {spec.name!r} is empty: its shape is {array.shape}.")
 
 
 def _converted(array: NDArray[Any], entry: GraphInput) -> NDArray[Any]:
