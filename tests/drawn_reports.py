@@ -86,7 +86,7 @@ def report(
     network = replace(network, provenance=replace(network.provenance, notes=tuple(notes)))
     return Report(
         network=network,
-        prepared=prepared,
+        inputs={"input": prepared},
         style=style,
         layers=(draw(row, values, number, style) for number, (row, values) in enumerate(layers)),
         count=len(layers),

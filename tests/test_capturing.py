@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import fluoroscope as fs
-from fluoroscope.capturing import default_preprocessing
 from fluoroscope.errors import LayerNotFound, PictureError, UsageError
 from fluoroscope.network.own_scaling import own_scaling
+from fluoroscope.preparing import default_preprocessing
 from onnx_models import after, chain, floats, model, node, plainly, value
 
 WEIGHTS = {
@@ -288,10 +288,12 @@ def test_channels_that_are_free_are_those_of_the_picture() -> None:
 def test_networks_that_take_no_picture_say_what_to_do() -> None:
     shape = ["n", 3, 12, 16]
     two = model([node("Add", ["x", "y"], ["z"], name="add")], [value("x", shape), value("y", shape)], ["z"])
-    with pytest.raises(UsageError, match=r"has 2 inputs \('x', 'y'\); .* network\.run\(\{name: array"):
+    with pytest.raises(UsageError, match=r"has 2 inputs and was given one thing\. .* --input x=picture.png"):
         fs.capture(two.SerializeToString(), pixels())
     rows = fs.open_network(chain([after("Relu", name="r")], shape=("n", 7)))
     with pytest.raises(UsageError, match=r"Input 'x' takes \(7,\), not a picture of \(height, width, ch"):
+        fs.prepare(rows, pixels())
+    with pytest.raises(UsageError, match=r"Input 'x' takes numbers of shape \(7\); 'array' has \(12, 16, 3"):
         fs.capture(rows, pixels())
 
 

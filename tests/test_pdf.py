@@ -206,7 +206,7 @@ def test_the_cover_tells_what_was_done(target):
         "1 layer, from lambda_1: it is a Lambda",
         "optimizer state skipped",
         "Sparsity and flat channels by depth",
-        *given.prepared.steps,
+        *given.inputs["input"].steps,
     ):
         assert words in text, words
 

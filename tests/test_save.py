@@ -211,9 +211,11 @@ def test_the_manifest_tells_everything(folder: Path) -> None:
     record = strict((folder / "manifest.json").read_bytes())
     acts = toy()
     assert record["fluoroscope"] == fs.__version__
-    assert record["picture"]["sha256"] == acts.prepared.image.sha256
-    assert record["picture"]["shape"] == [4, 5, 3]
-    assert record["input"]["steps"] == list(acts.prepared.steps)
+    (given,) = record["inputs"]
+    assert (given["input"], given["kind"]) == ("input_1", "picture")
+    assert given["sha256"] == acts.prepared.image.sha256
+    assert given["shape"] == [4, 5, 3]
+    assert given["steps"] == list(acts.prepared.steps)
     assert record["drawing"]["scaling"]["method"] == "minmax"
     assert record["drawing"]["colormap"] == "viridis"
     assert record["skipped"] == {"odd": "no translation"}

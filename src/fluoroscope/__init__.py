@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fluoroscope import demo, errors
     from fluoroscope.activations import Activations, FeatureMap, FeatureMaps
-    from fluoroscope.capturing import Groups, capture, capture_many, prepare
+    from fluoroscope.capturing import Groups, capture, capture_many
     from fluoroscope.drawing.scaling import Limits, Scaling
     from fluoroscope.drawing.sheet import Sheet
     from fluoroscope.drawing.style import Style
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fluoroscope.network.budget import Budget
     from fluoroscope.network.protocol import InputSpec, Layer, Network, Provenance, ReceptiveField
     from fluoroscope.network.selection import select
+    from fluoroscope.preparing import prepare
     from fluoroscope.statistics.channels import ChannelStatistics
 
 # Where each public name lives: importing the package loads none of them (a start must take a blink).
@@ -56,7 +57,7 @@ _HOMES = {
     "errors": "",
     "open_image": "images",
     "open_network": "formats",
-    "prepare": "capturing",
+    "prepare": "preparing",
     "preprocess": "images",
     "select": "network.selection",
 }

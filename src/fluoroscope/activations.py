@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from fluoroscope.drawing.style import Style
-    from fluoroscope.images import Prepared
+    from fluoroscope.images import Fed, Prepared
     from fluoroscope.output.save import Progress
     from fluoroscope.output.sheet_picture import SheetPicture
     from fluoroscope.statistics.channels import ChannelStatistics
@@ -261,8 +261,9 @@ class Activations(Mapping[str, FeatureMaps]):
     ----------
     network
         What was run.
-    prepared
-        The picture, before and after preprocessing, with every step recorded.
+    inputs
+        Input -> what it got: a picture before and after preprocessing (`Prepared`) or numbers
+        (`InputArray`), with every step recorded.
     predictions
         Output layer -> its vector of values; only outputs that are vectors.
     skipped
@@ -272,12 +273,12 @@ class Activations(Mapping[str, FeatureMaps]):
     def __init__(
         self,
         network: Network,
-        prepared: Prepared,
+        inputs: Fed | Mapping[str, Fed],
         values: Mapping[str, FloatArray],
         predictions: Mapping[str, FloatArray],
     ) -> None:
         self.network = network
-        self.prepared = prepared
+        self.inputs = dict(inputs) if isinstance(inputs, Mapping) else {network.inputs[0].name: inputs}
         self.predictions = dict(predictions)
         self.skipped = {layer.name: layer.problem for layer in network.layers if layer.problem is not None}
         rows = {layer.name: (number, layer) for number, layer in enumerate(network.layers)}
@@ -285,6 +286,19 @@ class Activations(Mapping[str, FeatureMaps]):
         for name, array in values.items():
             number, layer = rows[name if name in rows else name.removesuffix(PRE)]
             self._maps[name] = FeatureMaps(name, layer, number, array)
+
+    @property
+    def prepared(self) -> Prepared:
+        """The picture, before and after preprocessing; the first of several.
+
+        Raises `UsageError` for a network that takes no picture.
+        """
+        from fluoroscope.images import Prepared
+
+        for fed in self.inputs.values():
+            if isinstance(fed, Prepared):
+                return fed
+        raise UsageError(f"{self.network.name!r} takes no picture. What it got: activations.inputs.")
 
     def __getitem__(self, name: Any) -> FeatureMaps:
         if not isinstance(name, str):
@@ -308,11 +322,12 @@ class Activations(Mapping[str, FeatureMaps]):
         return len(self._maps)
 
     def __repr__(self) -> str:
+        from fluoroscope.output.captions import given_names
         from fluoroscope.output.typography import counted
 
         channels = sum(len(maps) for maps in self.values())
         return (
-            f"<Activations of {self.prepared.image.name!r} in {self.network.name!r}: "
+            f"<Activations of {given_names(self.inputs)!r} in {self.network.name!r}: "
             f"{counted(len(self), 'layer')}, {counted(channels, 'channel')}>"
         )
 
@@ -327,7 +342,7 @@ class Activations(Mapping[str, FeatureMaps]):
         if not chosen:
             raise LayerNotFound(f"None of the layers captured is among {layers!r}: {', '.join(self._maps)}.")
         values = {name: self._maps[name].values for name in chosen}
-        return Activations(self.network, self.prepared, values, self.predictions)
+        return Activations(self.network, self.inputs, values, self.predictions)
 
     def save(
         self,

@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from glob import glob
 from os import PathLike
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from fluoroscope.activations import Activations
 from fluoroscope.errors import PictureError, UsageError
 from fluoroscope.formats import open_network
-from fluoroscope.images import Prepared, Preprocessing, open_image, preprocess
 from fluoroscope.network.budget import activation_bytes
-from fluoroscope.network.own_scaling import own_scaling
 from fluoroscope.network.protocol import Network
 from fluoroscope.network.selection import PRE, Selection, select
+from fluoroscope.preparing import at_size_of, prepare_all
 
 if TYPE_CHECKING:
-    from fluoroscope.images.reading import Source
+    from fluoroscope.images import Fed
+    from fluoroscope.network.protocol import FloatArray
+    from fluoroscope.preparing import Gifts, Wish
 
 NetworkSource = str | PathLike[str] | bytes | Network
 """An open network, or what `open_network` takes."""
 
-Skip = Callable[["Source", PictureError], None]
+Skip = Callable[["Gifts", PictureError], None]
 """Told of a picture that is left out, and why."""
 
 _T = TypeVar("_T")
@@ -34,10 +34,10 @@ _T = TypeVar("_T")
 
 def capture(
     network: NetworkSource,
-    image: Source,
+    image: Gifts,
     *,
     layers: Selection = None,
-    preprocessing: Preprocessing | str | None = None,
+    preprocessing: Wish | Mapping[str, Wish] = None,
 ) -> Activations:
     """What each layer of a network makes of a picture.
 
@@ -46,13 +46,15 @@ def capture(
     network
         An open network, or what `open_network` takes.
     image
-        An `Image`, or what `open_image` takes: a path, bytes, an array ``(h, w)`` or ``(h, w, 3)``.
+        An `Image`, or what `open_image` takes: a path, bytes, an array ``(h, w)`` or ``(h, w, 3)``. For a
+        network of several inputs a mapping, ``{"left": ..., "right": ...}``. An input that takes no picture
+        gets an array, or a ``.npy`` or ``.npz`` file.
     layers
         Which: names, patterns, kinds (``"conv"``, ``"pool"``), numbers, ranges, ``name:pre``, ``"all"``, or
         several of these in a string or list; see `select`. By default every layer but the inputs.
     preprocessing
-        How the picture is brought to the network; a name is a preset. By default that of
-        `default_preprocessing`.
+        How pictures are brought to the network, all of them or by input; a name is a preset. By default
+        that of `default_preprocessing`.
 
     Returns
     -------
@@ -68,10 +70,10 @@ def capture(
 
 def capture_many(
     network: NetworkSource,
-    images: str | Iterable[Source],
+    images: str | Iterable[Gifts],
     *,
     layers: Selection = None,
-    preprocessing: Preprocessing | str | None = None,
+    preprocessing: Wish | Mapping[str, Wish] = None,
     batch: int = 1,
     skip: Skip | None = None,
 ) -> Iterator[Activations]:
@@ -80,7 +82,7 @@ def capture_many(
     Parameters
     ----------
     images
-        Pictures, or a pattern of paths (``"pictures/*.jpeg"``), taken in sorted order.
+        Pictures, each as for `capture`, or a pattern of paths (``"pictures/*.jpeg"``), taken in sorted order.
     batch
         Pictures run at once. On a CPU more than one gains nothing and costs memory.
     skip
@@ -109,9 +111,9 @@ def capture_many(
 
 def _captured(
     network: Network,
-    images: Iterable[Source],
+    images: Iterable[Gifts],
     layers: Selection,
-    preprocessing: Preprocessing | str | None,
+    preprocessing: Wish | Mapping[str, Wish],
     batch: int,
     skip: Skip | None,
 ) -> Iterator[Activations]:
@@ -121,11 +123,11 @@ def _captured(
         for same in _runs_of_equal_shape(pictures):
             sized = at_size_of(network, same[0])
             outputs = vector_outputs(sized)
-            values = sized.run(np.stack([p.values for p in same]), [*names, *outputs])
-            for index, prepared in enumerate(same):
+            values = sized.run(_batch(same), [*names, *outputs])
+            for index, fed in enumerate(same):
                 yield Activations(
                     sized,
-                    prepared,
+                    fed,
                     {name: values[name][index] for name in names},
                     {name: values[name][index] for name in outputs},
                 )
@@ -133,13 +135,13 @@ def _captured(
 
 def _prepared(
     network: Network,
-    images: Iterable[Source],
-    preprocessing: Preprocessing | str | None,
+    images: Iterable[Gifts],
+    preprocessing: Wish | Mapping[str, Wish],
     skip: Skip | None,
-) -> Iterator[Prepared]:
+) -> Iterator[dict[str, Fed]]:
     for source in images:
         try:
-            yield prepare(network, source, preprocessing)
+            yield prepare_all(network, source, preprocessing)
         except PictureError as error:
             if skip is None:
                 raise
@@ -147,23 +149,26 @@ def _prepared(
 
 
 class Groups:
-    """The activations of one prepared picture, a few layers at a time.
+    """The activations of one prepared picture (or one for each input), a few layers at a time.
 
     Each walk over it runs the network anew, each group as far as its last layer.
 
     Parameters
     ----------
-    network, prepared
-        The network and the picture, as `prepare` made it.
+    network, inputs
+        The network and what it gets, as `prepare` or `prepare_all` made it.
     names
         Layers as `select` names them.
     memory
         Bytes that the activations of one group may take. A group has at least one layer.
     """
 
-    def __init__(self, network: Network, prepared: Prepared, names: Sequence[str], *, memory: int) -> None:
-        self._network = at_size_of(network, prepared)
-        self._prepared = prepared
+    def __init__(
+        self, network: Network, inputs: Fed | Mapping[str, Fed], names: Sequence[str], *, memory: int
+    ) -> None:
+        fed = prepare_all(network, inputs)
+        self._network = at_size_of(network, fed)
+        self._fed = fed
         self.names = tuple(names)
         self._outputs = vector_outputs(self._network)
         self._groups = _groups(self._network, self.names, memory)
@@ -176,7 +181,7 @@ class Groups:
         return len(self._groups)
 
     def __iter__(self) -> Iterator[Activations]:
-        batch = self._prepared.values[np.newaxis]
+        batch = _batch([self._fed])
         extra = self._outputs if self._at_once else ()
         before = {} if self._at_once else self._network.run(batch, self._outputs)
         for group in self._groups:
@@ -184,7 +189,7 @@ class Groups:
             outputs = before or values
             yield Activations(
                 self._network,
-                self._prepared,
+                self._fed,
                 {name: values[name][0] for name in group},
                 {name: outputs[name][0] for name in self._outputs},
             )
@@ -204,77 +209,6 @@ def _groups(network: Network, names: Iterable[str], memory: int) -> tuple[tuple[
         group.append(name)
         size += cost
     return (*groups, tuple(group)) if group else tuple(groups)
-
-
-def prepare(network: Network, image: Source, preprocessing: Preprocessing | str | None = None) -> Prepared:
-    """The picture as `network` gets it.
-
-    Raises
-    ------
-    UsageError
-        For a network that takes no picture, or several.
-    """
-    if len(network.inputs) != 1:
-        names = ", ".join(repr(spec.name) for spec in network.inputs)
-        raise UsageError(
-            f"{network.name!r} has {len(network.inputs)} inputs ({names}); one picture can be shown to a "
-            "network with one. Run it with network.run({name: array, ...}, layers)."
-        )
-    spec = network.inputs[0]
-    if len(spec.shape) != 3:
-        raise UsageError(
-            f"Input {spec.name!r} takes {spec.shape}, not a picture of (height, width, channels). "
-            "Run it with network.run(array, layers)."
-        )
-    picture = open_image(image)
-    how = _preprocessing(network, preprocessing)
-    height, width = (
-        side if side is not None else (wanted if wanted is not None else own)
-        for side, wanted, own in zip(
-            spec.shape[:2], how.size or (None, None), picture.pixels.shape[:2], strict=True
-        )
-    )
-    if how.size is not None and how.size != (height, width):
-        raise UsageError(
-            f"{network.name!r} takes pictures of {height} x {width}; the size {how.size[0]} x {how.size[1]} "
-            "cannot be chosen. Leave it out."
-        )
-    channels = spec.shape[2] if spec.shape[2] is not None else picture.pixels.shape[2]
-    prepared = preprocess(picture, height=height, width=width, channels=channels, preprocessing=how)
-    remark = _rescaling_remark(network, how, chosen=preprocessing is not None)
-    return replace(prepared, steps=(*prepared.steps, remark)) if remark else prepared
-
-
-def default_preprocessing(network: Network) -> Preprocessing:
-    """``unit`` (0..1), or ``raw`` (0..255) for a network that scales by itself or takes whole numbers."""
-    whole = any(np.dtype(spec.dtype).kind in "iu" for spec in network.inputs)
-    return Preprocessing(preset="raw" if whole or own_scaling(network) is not None else "unit")
-
-
-def _preprocessing(network: Network, wanted: Preprocessing | str | None) -> Preprocessing:
-    if wanted is None:
-        return default_preprocessing(network)
-    if isinstance(wanted, str):
-        kwargs: dict[str, Any] = {"preset": wanted}
-        return Preprocessing(**kwargs)
-    return wanted
-
-
-def _rescaling_remark(network: Network, how: Preprocessing, *, chosen: bool) -> str | None:
-    layer = own_scaling(network)
-    if layer is None:
-        return None
-    if how.preset == "raw":
-        return f"values left at 0..255: the network scales by itself, in its layer {layer!r}"
-    if chosen:
-        return f"careful: the network scales by itself too, in its layer {layer!r}; 'raw' is what fits it"
-    return None
-
-
-def at_size_of(network: Network, prepared: Prepared) -> Network:
-    """The network for pictures of this size."""
-    height, width = prepared.values.shape[:2]
-    return network.at_size(height, width)
 
 
 def vector_outputs(network: Network) -> tuple[str, ...]:
@@ -298,12 +232,18 @@ def _chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
         yield chunk
 
 
-def _runs_of_equal_shape(pictures: Sequence[Prepared]) -> Iterator[list[Prepared]]:
-    run: list[Prepared] = []
-    for picture in pictures:
-        if run and run[0].values.shape != picture.values.shape:
+def _batch(fed: Sequence[Mapping[str, Fed]]) -> FloatArray | dict[str, FloatArray]:
+    """What `Network.run` takes: for each input the values of all; of a single input these alone."""
+    stacked = {name: np.stack([each[name].values for each in fed]) for name in fed[0]}
+    return next(iter(stacked.values())) if len(stacked) == 1 else stacked
+
+
+def _runs_of_equal_shape(fed: Sequence[dict[str, Fed]]) -> Iterator[list[dict[str, Fed]]]:
+    run: list[dict[str, Fed]] = []
+    for inputs in fed:
+        if run and any(run[0][name].values.shape != own.values.shape for name, own in inputs.items()):
             yield run
             run = []
-        run.append(picture)
+        run.append(inputs)
     if run:
         yield run

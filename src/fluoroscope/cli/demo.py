@@ -63,7 +63,7 @@ def demo(
     from fluoroscope.capturing import capture
 
     first = next(layer.name for layer in outcome.layers if layer.kind == "Conv2D")
-    how = job.options.preprocessing(network)
+    how = job.options.preprocessing(network, network.inputs[0].name)
     edges = edge_detectors(capture(network, picture, layers=first, preprocessing=how), first)
     print(outcome.words(), "", painted("What to look at", "bold"), sep="\n")
     print("\n".join(_tour(outcome, first, edges)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fluoroscope.cli import destination
+from fluoroscope.cli.inputs import parse_inputs
 from fluoroscope.cli.options import (
     OUTPUT,
     DebugOption,
@@ -14,6 +15,7 @@ from fluoroscope.cli.options import (
     ForceOption,
     FrameOption,
     ImageArgument,
+    InputOption,
     JsonOption,
     MeanOption,
     MemoryOption,
@@ -44,7 +46,7 @@ _GAP = 16
 
 def image(
     model: ModelArgument,
-    image: ImageArgument,
+    image: ImageArgument = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -57,6 +59,7 @@ def image(
         ),
     ] = None,
     force: ForceOption = False,
+    input: InputOption = None,
     size: SizeOption = None,
     fit: FitOption = "stretch",
     resample: ResampleOption = "nearest",
@@ -77,15 +80,22 @@ def image(
     from fluoroscope.formats import open_network
     from fluoroscope.network.budget import Budget, parse_bytes
 
+    named = parse_inputs(input)
+    if (image is not None) + len(named) != 1:
+        raise UsageError(
+            "One picture is shown at a time: give its path, or for a network with several inputs --input "
+            "NAME=PATH."
+        )
+    wanted, path = next(iter(named.items()), (None, image or ""))
     options = PictureOptions(
         size=size, fit=fit, resample=resample, preset=preprocess, scale=scale, mean=mean, std=std, frame=frame
     )
     if output is not None:
         if not output.lower().endswith(".png"):
             raise UsageError(f"The two pictures become a PNG: {output!r} should end in .png.")
-        destination.check([output], [model, image], force=force)
+        destination.check([output], [model, path], force=force)
     network = open_network(model, budget=Budget(memory=parse_bytes(memory)))
-    prepared = options.prepare(network, image)
+    prepared = options.prepare_one(network, wanted, path)
     if output is not None:
         _save_pair(prepared, output)
     if json:

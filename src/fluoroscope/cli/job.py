@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fluoroscope.cli.inputs import files_of
 from fluoroscope.cli.outcome import LayerNumbers, Outcome, Watched, layer_numbers
 from fluoroscope.cli.preparing import PictureOptions
 from fluoroscope.cli.progress import Progress
@@ -17,6 +18,7 @@ from fluoroscope.output.typography import counted, speakable
 
 if TYPE_CHECKING:
     from fluoroscope.activations import Activations
+    from fluoroscope.images import Fed
     from fluoroscope.network.protocol import Network
 
 
@@ -36,8 +38,10 @@ class Job:
         Names of the classes; empty if not given.
     style
         How maps are drawn.
+    inputs
+        Input -> path, of the inputs that are the same for every picture.
     options
-        How the picture is prepared.
+        How the pictures are prepared.
     budget
         Memory for opening the network, and for the activations held at a time.
     threads
@@ -49,6 +53,7 @@ class Job:
     channel: int | None = None
     classes: tuple[str, ...] = ()
     style: Style = field(default_factory=Style)
+    inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     options: PictureOptions = field(default_factory=PictureOptions)
     budget: Budget = field(default_factory=Budget)
     threads: int = 0
@@ -89,18 +94,20 @@ class Job:
         return names
 
     def render(
-        self, network: Network, names: Sequence[str], path: str, output: str, progress: Progress
+        self, network: Network, names: Sequence[str], path: str | None, output: str, progress: Progress
     ) -> Outcome:
-        """One picture into one output."""
+        """One picture, or what `inputs` name, into one output."""
         from fluoroscope.capturing import Groups
         from fluoroscope.network.own_scaling import own_scaling
         from fluoroscope.output.predictions import read_prediction
         from fluoroscope.output.save import save
+        from fluoroscope.preparing import takes_picture
 
         start = time.perf_counter()
-        prepared = self.options.prepare(network, path)
+        files = files_of(network, self.inputs, path)
+        fed = self.options.prepare(network, files)
         progress.running()
-        groups = Groups(network, prepared, names, memory=self.budget.memory)
+        groups = Groups(network, fed, names, memory=self.budget.memory)
         # A single group is run once, however often it is looked at.
         watched = Watched(list(groups) if len(groups) == 1 else groups)
         if self.channel is None:
@@ -109,19 +116,32 @@ class Job:
         else:
             numbers = (_save_channel(watched, names[0], self.channel, output, self.style),)
         rows = {layer.name: layer for layer in network.layers}
+        specs = {spec.name: spec for spec in network.inputs}
         predictions = watched.last.predictions if watched.last is not None else {}
         return Outcome(
-            picture=path,
+            picture=path if path is not None else next(iter(files.values())),
+            inputs=files,
             output=output,
             seconds=time.perf_counter() - start,
-            steps=prepared.steps,
+            steps=_steps(fed),
             layers=numbers,
             predictions=tuple(
                 read_prediction(rows[name], values, self.classes) for name, values in predictions.items()
             ),
-            # `prepare` says so last where it is so.
-            remark=speakable(prepared.steps[-1]) if own_scaling(network) is not None else None,
+            remarks=tuple(
+                # `prepare` says so last where it is so.
+                speakable(own.steps[-1])
+                for name, own in fed.items()
+                if takes_picture(specs[name]) and own_scaling(network, name) is not None
+            ),
         )
+
+
+def _steps(fed: Mapping[str, Fed]) -> tuple[str, ...]:
+    """Every step to every input, said of which where there are several."""
+    if len(fed) == 1:
+        return next(iter(fed.values())).steps
+    return tuple(f"{name}: {step}" for name, own in fed.items() for step in own.steps)
 
 
 def _save_channel(

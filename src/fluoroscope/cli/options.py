@@ -32,12 +32,31 @@ ModelArgument = Annotated[
     typer.Argument(metavar="MODEL", help="A network: a Keras .h5, .hdf5 or .keras file, or an .onnx file."),
 ]
 ImageArgument = Annotated[
-    str, typer.Argument(metavar="IMAGE", help="A picture: JPEG, PNG, TIFF, WebP, GIF, BMP, PNM or NPY.")
+    str | None,
+    typer.Argument(
+        metavar="[IMAGE]",
+        help="A picture: JPEG, PNG, TIFF, WebP, GIF, BMP, PNM or NPY.",
+        show_default=False,
+    ),
 ]
 ImagesArgument = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="IMAGE...", help="Pictures; folders of pictures; patterns such as 'xrays/*.jpeg'."
+        metavar="[IMAGE]...",
+        help="Pictures; folders of pictures; patterns such as 'xrays/*.jpeg'. For a network that takes no "
+        "picture: numbers, as .npy or .npz.",
+        show_default=False,
+    ),
+]
+InputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="NAME=PATH",
+        rich_help_panel=PICTURE,
+        help="What an input of a network with several gets: a picture, or numbers as .npy or .npz. Once for "
+        "each input; an input left out gets each IMAGE in turn.",
+        show_default=False,
     ),
 ]
 LayersOption = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -93,31 +93,35 @@ class Outcome:
     Attributes
     ----------
     picture, output
-        Paths.
+        Paths; of several inputs that all are named, that of the first.
+    inputs
+        Input -> path.
     seconds
         From its file to the output.
     steps
-        What was done to it, from the file to the tensor.
+        What was done, from the files to the tensors.
     layers
         In network order.
     predictions
         What the outputs say that are vectors.
-    remark
-        What to know about the picture's values; also the last of `steps`. None if there is nothing.
+    remarks
+        What to know about the pictures' values; also among `steps`.
     """
 
     picture: str
+    inputs: Mapping[str, str]
     output: str
     seconds: float
     steps: tuple[str, ...]
     layers: tuple[LayerNumbers, ...]
     predictions: tuple[Prediction, ...] = ()
-    remark: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """For machines; ``docs/cli.md`` says what each entry means."""
         return {
             "picture": self.picture,
+            "inputs": [{"input": name, "file": path} for name, path in self.inputs.items()],
             "output": self.output,
             "seconds": round(self.seconds, 3),
             "steps": list(self.steps),
@@ -143,7 +147,7 @@ class Outcome:
         lines = [painted(mark, "green") + painted(name, "bold") + painted(numbers, "dim")]
         lines += [painted(line, "dim") for line in rest]
         lines += [wrapped(f"  {_top(prediction)}", indent=4) for prediction in self.predictions]
-        lines += [wrapped(f"  {self.remark}", indent=4)] if self.remark else []
+        lines += [wrapped(f"  {remark}", indent=4) for remark in dict.fromkeys(self.remarks)]
         lines += self._oddities("flat", "flat channel")
         lines += self._oddities(
             "nonfinite", "channel with NaN or infinite values", "channels with NaN or infinite values"

@@ -1,4 +1,4 @@
-"""A picture brought to a network as the options say."""
+"""Pictures brought to a network as the options say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from fluoroscope.cli.options import Fit, Preset, Resample, parse_numbers, parse_
 from fluoroscope.errors import UsageError
 
 if TYPE_CHECKING:
-    from fluoroscope.images import Prepared, Preprocessing
+    from collections.abc import Mapping
+
+    from fluoroscope.images import Fed, Prepared, Preprocessing
     from fluoroscope.network.protocol import Network
 
 
@@ -57,23 +59,40 @@ class PictureOptions:
         )
         object.__setattr__(self, "_chosen", chosen)
 
-    def preprocessing(self, network: Network) -> Preprocessing:
-        """What is done to a picture for `network`: the values by `default_preprocessing`, if not told."""
-        from fluoroscope.capturing import default_preprocessing
+    def preprocessing(self, network: Network, input: str) -> Preprocessing:
+        """What is done to a picture for an input: the values by `default_preprocessing`, if not told."""
+        from fluoroscope.preparing import default_preprocessing
 
         if self.preset is not None or self._chosen.preset is None:
             return self._chosen
-        return replace(self._chosen, preset=default_preprocessing(network).preset)
+        return replace(self._chosen, preset=default_preprocessing(network, input).preset)
 
-    def prepare(self, network: Network, path: str) -> Prepared:
-        """Read a picture and bring it to `network`.
+    def prepare_one(self, network: Network, input: str | None, path: str) -> Prepared:
+        """Read the picture for one input and bring it to that.
 
         Raises
         ------
         PictureError, UsageError
             See `open_image` and `prepare`.
         """
-        from fluoroscope.capturing import prepare
         from fluoroscope.images import open_image
+        from fluoroscope.preparing import input_called, prepare
 
-        return prepare(network, open_image(path, frame=self.frame), self.preprocessing(network))
+        name = input_called(network, input).name
+        how = self.preprocessing(network, name)
+        return prepare(network, open_image(path, frame=self.frame), how, input=name)
+
+    def prepare(self, network: Network, files: Mapping[str, str]) -> dict[str, Fed]:
+        """Read what the inputs get, input -> path, and bring it to `network`.
+
+        Raises
+        ------
+        PictureError, UsageError
+            See `open_image` and `prepare_all`.
+        """
+        from fluoroscope.images import open_image
+        from fluoroscope.preparing import prepare_all, takes_picture
+
+        pictures = [spec.name for spec in network.inputs if takes_picture(spec) and spec.name in files]
+        gifts = {**files, **{name: open_image(files[name], frame=self.frame) for name in pictures}}
+        return prepare_all(network, gifts, {name: self.preprocessing(network, name) for name in pictures})

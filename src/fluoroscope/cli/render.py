@@ -10,6 +10,7 @@ import typer
 from fluoroscope.cli import destination
 from fluoroscope.cli.class_names import parse_classes
 from fluoroscope.cli.failures import TITLES, as_json, message
+from fluoroscope.cli.inputs import parse_inputs
 from fluoroscope.cli.options import (
     OUTPUT,
     ChannelOption,
@@ -22,6 +23,7 @@ from fluoroscope.cli.options import (
     FrameOption,
     GapOption,
     ImagesArgument,
+    InputOption,
     JsonOption,
     LayersOption,
     LimitsOption,
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
 
 def render(
     model: ModelArgument,
-    images: ImagesArgument,
+    images: ImagesArgument = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -82,6 +84,7 @@ def render(
     columns: ColumnsOption = 16,
     zoom: ZoomOption = 1,
     gap: GapOption = 1,
+    input: InputOption = None,
     size: SizeOption = None,
     fit: FitOption = "stretch",
     resample: ResampleOption = "nearest",
@@ -99,7 +102,8 @@ def render(
     """Draw every channel of every layer of a network for a picture, to a PDF, a PNG, a folder or the values.
 
     Nothing is dropped, cut or rescaled unseen: what was done to the picture and how values became colours
-    stands in every output. Several pictures get an output each; one that cannot be read is reported and
+    stands in every output. A network with several inputs gets a file for each: --input left=a.png --input
+    right=b.png. Several pictures get an output each; one that cannot be read is reported and
     skipped, and the exit code is 4 at the end. Activations that are together over the memory budget are taken
     a few layers at a time.
     """
@@ -126,16 +130,27 @@ def render(
         channel=channel,
         classes=parse_classes(classes) if classes is not None else (),
         style=style,
+        inputs=parse_inputs(input),
         options=options,
         budget=Budget(memory=parse_bytes(memory)),
         threads=threads,
     )
-    code = run(job, find_pictures(images), output, force=force, json=json, quiet=quiet)
+    if not images and not job.inputs:
+        raise UsageError("There is nothing to show to the network: give a picture, or --input NAME=PATH.")
+    pictures = find_pictures(images) if images else None
+    code = run(job, pictures, output, force=force, json=json, quiet=quiet)
     raise typer.Exit(code)
 
 
-def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: bool, quiet: bool) -> int:
+def run(
+    job: Job, pictures: Pictures | None, output: str | None, *, force: bool, json: bool, quiet: bool
+) -> int:
     """Render pictures and say what came of it.
+
+    Parameters
+    ----------
+    pictures
+        None where all inputs are named in `job`: then there is one result.
 
     Returns
     -------
@@ -143,6 +158,9 @@ def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: 
         The exit code: 0, or that of the pictures that failed.
     """
     talk = not (quiet or json)
+    named = pictures is None
+    # The first of them gives its name to the result.
+    pictures = find_pictures(list(job.inputs.values())[:1]) if pictures is None else pictures
     results: list[dict[str, Any]] = []
     codes: list[int] = []
     with Progress(len(pictures.paths), shown=talk) as progress:
@@ -152,7 +170,7 @@ def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: 
             outputs = destination.outputs(output, pictures)
         else:
             outputs = destination.channel_outputs(output, pictures, names[0], job.channel)
-        destination.check(outputs, [job.model, *pictures.paths], force=force)
+        destination.check(outputs, [job.model, *pictures.paths, *job.inputs.values()], force=force)
         if talk:
             for remark in network_remarks(network):
                 print(remark)
@@ -161,7 +179,7 @@ def run(job: Job, pictures: Pictures, output: str | None, *, force: bool, json: 
         for done, (path, target) in enumerate(zip(pictures.paths, outputs, strict=True)):
             progress.picture(done, path)
             try:
-                outcome = job.render(network, names, path, target, progress)
+                outcome = job.render(network, names, None if named else path, target, progress)
             except (PictureError, BudgetExceeded) as error:
                 if not pictures.several:
                     raise

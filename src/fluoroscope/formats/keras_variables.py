@@ -83,7 +83,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
             "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D ZeroPadding1D "
             "ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D "
             "UpSampling3D RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
-            "RandomBrightness RandomCrop RandomHeight RandomWidth"
+            "RandomBrightness RandomCrop RandomHeight RandomWidth StochasticDepth"
         ).split(),
         (),
     ),
@@ -100,6 +100,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     ),
     "LayerNormalization": _SCALE_AND_CENTER,
     "GroupNormalization": _SCALE_AND_CENTER,
+    "LayerScale": (Variable(name="gamma", shape=("projection_dim",)),),
     "Normalization": tuple(Variable(name=name, trainable=False) for name in ("mean", "variance", "count")),
 }
 """Kinds whose variables are known. Of others the file's names are taken."""

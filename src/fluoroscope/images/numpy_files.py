@@ -11,6 +11,7 @@ import math
 import re
 import struct
 import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -94,6 +95,57 @@ def decode_npz(data: bytes, *, frame: int, max_pixels: int, max_bytes: int) -> R
         No arrays, or several that could be meant; members that are encrypted, packed in another way than
         numpy.savez does, inflated beyond reason; and as `decode_npy`.
     """
+
+    def picture(found: Sequence[_Member]) -> _Member:
+        likely = [member for member in found if len(member[1].shape) >= 2]
+        if len(likely) != 1:
+            raise PictureError(
+                f"the NPZ has {len(likely)} arrays that could be the picture ({_listing(likely)}). Give the "
+                "one that is meant as an array: open_image(numpy.load(file)[name])."
+            )
+        _check_shape(likely[0][1].shape, frame=frame, max_pixels=max_pixels)
+        return likely[0]
+
+    name, array = _read_npz(data, picture, max_bytes)
+    return array_raster(array, f"NPZ member {name!r}", frame=frame, max_pixels=max_pixels)
+
+
+def npy_values(data: bytes) -> NDArray[Any]:
+    """The array of an NPY file, of any shape: a view of the bytes.
+
+    Raises
+    ------
+    PictureError
+        A header that is not one, a type with code in it (objects), or more values than there are bytes.
+    """
+    return _read_header(io.BytesIO(data)).array(data)
+
+
+def npz_values(data: bytes, wanted: str, *, max_bytes: int) -> tuple[str, NDArray[Any]]:
+    """The array called `wanted` in an NPZ file, or its only one; and its name.
+
+    Raises
+    ------
+    PictureError
+        Several arrays and none of that name; and as `decode_npz`.
+    """
+
+    def named(found: Sequence[_Member]) -> _Member:
+        same = [member for member in found if _array_name(member[0]) == wanted]
+        if not same and len(found) != 1:
+            raise PictureError(
+                f"the NPZ has {len(found)} arrays ({_listing(found)}) and none called {wanted!r}, which is "
+                "what the network calls its input. Save it under that name, or alone."
+            )
+        return (same or found)[0]
+
+    return _read_npz(data, named, max_bytes)
+
+
+def _read_npz(
+    data: bytes, choose: Callable[[Sequence[_Member]], _Member], max_bytes: int
+) -> tuple[str, NDArray[Any]]:
+    """Name and values of one member, chosen by the headers of all; nothing else is inflated."""
     import zipfile
 
     # Counted before zipfile makes an object of each.
@@ -110,21 +162,12 @@ def decode_npz(data: bytes, *, frame: int, max_pixels: int, max_bytes: int) -> R
                 raise PictureError(
                     f"the NPZ has {len(members):,} arrays; {_MAX_ARRAYS} are looked at, no more."
                 )
-            found: list[tuple[zipfile.ZipInfo, _Header]] = []
+            found: list[_Member] = []
             for member in members:
                 _check_member(member, max_bytes)
                 with archive.open(member) as stream:
-                    header = _read_header(stream)
-                if len(header.shape) >= 2:
-                    found.append((member, header))
-            if len(found) != 1:
-                listed = ", ".join(f"{m.filename[:-4][:40]!r} {h.shape}" for m, h in found[:5]) or "none"
-                raise PictureError(
-                    f"the NPZ has {len(found)} arrays that could be the picture ({listed}). Give the one "
-                    "that is meant as an array: open_image(numpy.load(file)[name])."
-                )
-            member, header = found[0]
-            _check_shape(header.shape, frame=frame, max_pixels=max_pixels)
+                    found.append((member, _read_header(stream)))
+            member, header = choose(found)
             if header.start + header.nbytes > member.file_size:
                 raise PictureError(_short(header))
             with archive.open(member) as stream:
@@ -133,8 +176,15 @@ def decode_npz(data: bytes, *, frame: int, max_pixels: int, max_bytes: int) -> R
         if isinstance(error, PictureError):
             raise
         raise PictureError(f"the NPZ is cut short or damaged ({error}). Get the file again.") from error
-    name = member.filename.removesuffix(".npy")
-    return array_raster(header.array(content), f"NPZ member {name!r}", frame=frame, max_pixels=max_pixels)
+    return _array_name(member), header.array(content)
+
+
+def _array_name(member: zipfile.ZipInfo) -> str:
+    return member.filename.removesuffix(".npy")
+
+
+def _listing(found: Sequence[_Member]) -> str:
+    return ", ".join(f"{_array_name(m)[:40]!r} {h.shape}" for m, h in found[:5]) or "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +203,10 @@ class _Header:
             raise PictureError(_short(self))
         flat = np.frombuffer(data, self.dtype, math.prod(self.shape), self.start)
         return flat.reshape(self.shape, order="F" if self.fortran_order else "C")
+
+
+_Member = tuple["zipfile.ZipInfo", _Header]
+"""An array in an NPZ file, before its values are read."""
 
 
 def _short(header: _Header) -> str:

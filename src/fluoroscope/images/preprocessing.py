@@ -128,6 +128,21 @@ class Prepared:
     steps: tuple[str, ...]
     preprocessing: Preprocessing
 
+    @property
+    def name(self) -> str:
+        """Of the picture, for captions."""
+        return self.image.name
+
+    @property
+    def path(self) -> str | None:
+        """The picture's file as given; None where there is none."""
+        return self.image.path
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes it was read from."""
+        return self.image.sha256
+
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.values.shape))
         return f"<Prepared {self.image.name!r}: {shape}, {self.steps[-1]}>"

@@ -112,10 +112,11 @@ class OnnxNetwork:
 
     def at_size(self, height: int, width: int) -> OnnxNetwork:
         """The same network for pictures of another size; see `Network.at_size`."""
-        shape = self._inputs[0].shape
+        place = self._open_input()
+        shape = self._inputs[place].shape
         if shape[:2] == (height, width):
             return self
-        if self._sized is not None and self._sized.inputs[0].shape[:2] == (height, width):
+        if self._sized is not None and self._sized.inputs[place].shape[:2] == (height, width):
             return self._sized
         if self._resize is None or len(shape) != 3 or None not in shape[:2]:
             size = " x ".join("any" if side is None else str(side) for side in shape[:2])
@@ -204,11 +205,20 @@ class OnnxNetwork:
 
     def _free_size(self, arrays: Mapping[str, NDArray[Any]]) -> tuple[int, int] | None:
         """The batch's height and width where the network leaves them open."""
-        spec = self._inputs[0]
+        spec = self._inputs[self._open_input()]
         if self._resize is None or len(spec.shape) != 3 or None not in spec.shape[:2]:
             return None
         height, width = arrays[spec.name].shape[1:3]
         return height, width
+
+    def _open_input(self) -> int:
+        """The first input that is a picture of open size; the first of all where there is none."""
+        found = (
+            place
+            for place, spec in enumerate(self._inputs)
+            if len(spec.shape) == 3 and None in spec.shape[:2]
+        )
+        return next(found, 0)
 
     def _session(self, tensors: tuple[str, ...]) -> Session:
         """A session that computes just these tensors; the last few are kept."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fluoroscope.errors import FluoroscopeError
-from fluoroscope.network.protocol import Layer, Network
+from fluoroscope.network.protocol import FloatArray, Layer, Network
 
 _SCALERS = frozenset({"Rescaling", "Normalization", "Mul", "Div", "Sub"})
 _TRANSPARENT = frozenset(
@@ -23,30 +23,37 @@ _SIDE = 64
 """Pixels of a side that the network leaves open, for the trial."""
 
 
-def own_scaling(network: Network) -> str | None:
+def own_scaling(network: Network, input: str | None = None) -> str | None:
     """Name of the layer that scales values 0..255 before anything else is done with them; None without one.
 
     A layer that shifts and stretches may as well start from 0..1, as ``(value - 0.485) / 0.229`` does. So it
     is tried on black and on white: its values tell what it divides by and where its zero lies. One that
     cannot be tried is taken to scale.
+
+    Parameters
+    ----------
+    input
+        What is asked about; the first input by default.
     """
-    layer = _first_scaler(network)
+    if not network.inputs:
+        return None
+    input = network.inputs[0].name if input is None else input
+    layer = _first_scaler(network, input)
     if layer is None:
         return None
     try:
-        black, white = _tried(network, layer.name)
+        black, white = _tried(network, input, layer.name)
     except FluoroscopeError:  # no translation, too large: it is met again, and told, when the network is run
         return layer.name
     slope = (white - black) / 255
     return layer.name if 0 < abs(slope) < _STEEP or abs(black) > _FAR * abs(slope) else None
 
 
-def _first_scaler(network: Network) -> Layer | None:
+def _first_scaler(network: Network, current: str) -> Layer | None:
     takers: dict[str, list[Layer]] = {}
     for layer in network.layers:
         for name in layer.inputs:
             takers.setdefault(name, []).append(layer)
-    current = network.inputs[0].name if network.inputs else ""
     for _ in network.layers:
         following = takers.get(current, [])
         if len(following) != 1:
@@ -60,12 +67,13 @@ def _first_scaler(network: Network) -> Layer | None:
     return None
 
 
-def _tried(network: Network, name: str) -> tuple[float, float]:
+def _tried(network: Network, input: str, name: str) -> tuple[float, float]:
     """The layer's middle value for a black and for a white picture; its border may be padding."""
-    spec = network.inputs[0]
-    sides = [_SIDE if side is None else side for side in spec.shape[:-1]]
-    batch = np.zeros((2, *sides, spec.shape[-1] or 3), np.float32)
-    batch[1] = 255
+    batch: dict[str, FloatArray] = {}
+    for spec in network.inputs:
+        sides = [_SIDE if side is None else side for side in spec.shape[:-1]]
+        batch[spec.name] = np.zeros((2, *sides, *(size or 3 for size in spec.shape[-1:])), np.float32)
+    batch[input][1] = 255
     values = network.run(batch, [name])[name]
     black, white = np.median(values.reshape(2, -1), axis=1).tolist()
     return black, white

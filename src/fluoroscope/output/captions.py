@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,16 @@ from fluoroscope.output.typography import counted, number, numbers_in_runs, perc
 
 if TYPE_CHECKING:
     from fluoroscope.drawing.scaling import Limits, Scaling
+    from fluoroscope.images import Fed
     from fluoroscope.network.protocol import ReceptiveField
     from fluoroscope.output.report import DrawnLayer
+
+
+def given_names(inputs: Mapping[str, Fed]) -> str:
+    """What a network was given, by name: ``cat.png``; of several inputs ``left: cat.png, right: dog.png``."""
+    if len(inputs) == 1:
+        return next(iter(inputs.values())).name
+    return ", ".join(f"{name}: {fed.name}" for name, fed in inputs.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -215,7 +215,7 @@ def report(
 
     return Report(
         network=first.network,
-        prepared=first.prepared,
+        inputs=first.inputs,
         style=style,
         layers=layers(),
         count=count,

@@ -13,6 +13,7 @@ import numpy as np
 
 from fluoroscope.drawing.style import Style
 from fluoroscope.network.summary import kind_text, origin_text, shape_text
+from fluoroscope.output.captions import given_names
 from fluoroscope.output.draw import draw_layer
 from fluoroscope.output.png import EncodedImage, encode
 from fluoroscope.output.typography import counted, number, numbers_in_runs, percent, speakable
@@ -37,13 +38,15 @@ _WIDTH = 1000
 
 def activations_html(acts: Activations) -> str:
     """The picture, the prediction, and every layer's sheet behind a line to open."""
-    image = acts.prepared.image
     parts = [
-        f"<div><b>{_text(image.name)}</b> in <b>{_text(acts.network.name)}</b> "
+        f"<div><b>{_text(given_names(acts.inputs))}</b> in <b>{_text(acts.network.name)}</b> "
         f"<span style='{_MUTED}'>({_text(origin_text(acts.network))})</span>",
-        _img(encode(_grey_or_rgb(acts.prepared.picture)), alt="the picture as the network gets it"),
-        f"<div style='{_MUTED}'>{_text('; '.join(acts.prepared.steps), 2000)}</div>",
     ]
+    for fed in acts.inputs.values():
+        parts += [
+            _img(encode(_grey_or_rgb(fed.picture)), alt=f"{fed.name} as the network gets it"),
+            f"<div style='{_MUTED}'>{_text('; '.join(fed.steps), 2000)}</div>",
+        ]
     for name, values in acts.predictions.items():
         best = np.argsort(values)[::-1][:5]
         shown = ", ".join(f"[{int(index)}] {number(float(values[index]), 4)}" for index in best)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.drawing.colormaps import palette
+from fluoroscope.images import Prepared
 from fluoroscope.network.summary import origin_text
-from fluoroscope.output.captions import scale_ticks, scaling_caption
+from fluoroscope.output.captions import given_names, scale_ticks, scaling_caption
 from fluoroscope.output.lettering import Canvas
 from fluoroscope.output.predictions import read_prediction
 from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING, WASH
 from fluoroscope.output.typography import counted, number, percent
 
 if TYPE_CHECKING:
+    from fluoroscope.images import Fed
     from fluoroscope.output.report import Report
 
 LEAST_WIDTH = 1400
@@ -59,22 +62,16 @@ def draw_head(report: Report, width: int, margin: int, *, channels: int, layers:
     left, free = margin / scale, (width - 2 * margin) / scale
     canvas.text(left, 42, report.network.name, 46, bold=True, width=free)
     subtitle = (
-        f"What its layers make of {report.prepared.image.name}: "
+        f"What its layers make of {given_names(report.inputs)}: "
         f"{counted(channels, 'channel')} of {counted(layers, 'layer')}"
     )
     canvas.text(left, 80, subtitle, 21, color=MUTED, width=free)
     canvas.box(left, 98, free, 2, INK)
 
-    prepared = report.prepared
-    high, wide = prepared.image.pixels.shape[:2]
-    shape = " × ".join(map(str, prepared.values.shape))
     x = left
-    for pixels, heading, caption in (
-        (prepared.image.levels(), "As read", f"{wide} × {high} pixels"),
-        (prepared.picture, "As the network gets it", shape),
-    ):
-        extent = canvas.text(x, _ROW, heading, 17, bold=True)
-        canvas.text(x + extent + 10, _ROW, caption, 14, color=MUTED, width=_PICTURE - extent - 10)
+    for pixels, heading, caption in _shown(report.inputs):
+        extent = canvas.text(x, _ROW, heading, 17, bold=True, width=_PICTURE)
+        canvas.text(x + extent + 10, _ROW, caption, 14, color=MUTED, width=max(0, _PICTURE - extent - 10))
         canvas.pixels(x, _ROW + 14, _boxed(pixels, _PICTURE * scale))
         x += _PICTURE + _SPACE
     column = min((left + free - x - _SPACE) / 2, 640)
@@ -82,6 +79,29 @@ def draw_head(report: Report, width: int, margin: int, *, channels: int, layers:
     _draw_skipped(canvas, report, x, y, column)
     _draw_answer(canvas, report, x + column + _SPACE, column)
     return canvas.array()
+
+
+def _shown(inputs: Mapping[str, Fed]) -> list[tuple[NDArray[np.uint8], str, str]]:
+    """Two pictures with a heading and a caption: before and after, or the first two of several inputs."""
+    fed = next(iter(inputs.values()))
+    if len(inputs) == 1 and isinstance(fed, Prepared):
+        high, wide = fed.image.pixels.shape[:2]
+        return [
+            (fed.image.levels(), "As read", f"{wide} × {high} pixels"),
+            (fed.picture, "As the network gets it", _times(fed.values.shape)),
+        ]
+    return [(fed.picture, name, _times(fed.values.shape)) for name, fed in list(inputs.items())[:2]]
+
+
+def _steps(inputs: Mapping[str, Fed]) -> list[str]:
+    """What there is room for of what was done to the inputs."""
+    if len(inputs) == 1:
+        return list(next(iter(inputs.values())).steps[-4:])
+    return [f"{name}: {fed.steps[-1]}" for name, fed in list(inputs.items())[:4]]
+
+
+def _times(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _scale(width: int) -> int:
@@ -103,7 +123,7 @@ def _draw_drawing(canvas: Canvas, report: Report, x: float, y: float, width: flo
         scaling_caption(style.scaling),
         f"{style.palette}, {style.columns} maps a row",
         origin_text(report.network),
-        *report.prepared.steps[-4:],
+        *_steps(report.inputs),
     ):
         canvas.text(x, y, line, 14, color=MUTED, width=width)
         y += _LINE - 4

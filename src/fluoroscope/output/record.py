@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fluoroscope.images import Prepared
 from fluoroscope.network.summary import totals
 
 if TYPE_CHECKING:
     from fluoroscope.drawing.style import Style
-    from fluoroscope.images import Prepared
+    from fluoroscope.images import Fed
     from fluoroscope.network.protocol import Layer, Network
     from fluoroscope.output.report import DrawnLayer, Report
 
 
 def run_record(
     network: Network,
-    prepared: Prepared,
+    inputs: Mapping[str, Fed],
     style: Style | None,
     *,
     predictions: Mapping[str, NDArray[np.float32]],
@@ -39,7 +40,6 @@ def run_record(
 
     origin = network.provenance
     counts = totals(network)
-    image = prepared.image
     record: dict[str, Any] = {
         "fluoroscope": __version__,
         "network": {
@@ -54,14 +54,7 @@ def run_record(
             "parameters": counts["total"],
             "trainable_parameters": counts["trainable"],
         },
-        "picture": {
-            "name": image.name,
-            "file": image.path,
-            "sha256": image.sha256,
-            "shape": list(image.pixels.shape),
-            "dtype": str(image.pixels.dtype),
-        },
-        "input": {"shape": list(prepared.values.shape), "steps": list(prepared.steps)},
+        "inputs": [_input_record(name, fed) for name, fed in inputs.items()],
         "predictions": {name: plain(values) for name, values in predictions.items()},
         "classes": list(classes),
         "skipped": dict(skipped or {}),
@@ -77,11 +70,24 @@ def run_record(
     return record
 
 
+def _input_record(input: str, fed: Fed) -> dict[str, Any]:
+    """What an input got: where it came from, what became of it."""
+    return {
+        "input": input,
+        "name": fed.name,
+        "file": fed.path,
+        "sha256": fed.sha256,
+        "kind": "picture" if isinstance(fed, Prepared) else "array",
+        "shape": list(fed.values.shape),
+        "steps": list(fed.steps),
+    }
+
+
 def report_record(report: Report) -> dict[str, Any]:
     """`run_record` of what a writer gets."""
     return run_record(
         report.network,
-        report.prepared,
+        report.inputs,
         report.style,
         predictions=report.predictions,
         classes=report.classes,

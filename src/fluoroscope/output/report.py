@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fluoroscope.drawing.scaling import Limits
     from fluoroscope.drawing.sheet import SheetGeometry
     from fluoroscope.drawing.style import Style
-    from fluoroscope.images.preprocessing import Prepared
+    from fluoroscope.images import Fed
     from fluoroscope.network.protocol import Layer, Network
     from fluoroscope.output.png import EncodedImage
     from fluoroscope.statistics.channels import ChannelStatistics
@@ -64,6 +64,8 @@ class Report:
 
     Attributes
     ----------
+    inputs
+        Input -> what it got, in the network's order.
     layers
         In network order. May be a generator that draws as it goes: writers take it once.
     count
@@ -77,7 +79,7 @@ class Report:
     """
 
     network: Network
-    prepared: Prepared
+    inputs: Mapping[str, Fed]
     style: Style
     layers: Iterable[DrawnLayer]
     count: int

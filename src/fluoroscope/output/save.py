@@ -85,7 +85,7 @@ def save(
         def record(acts: Activations) -> dict[str, Any]:
             return run_record(
                 acts.network,
-                acts.prepared,
+                acts.inputs,
                 None,
                 predictions=acts.predictions,
                 classes=classes,

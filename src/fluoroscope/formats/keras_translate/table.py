@@ -8,6 +8,7 @@ from functools import partial
 
 from fluoroscope.formats.keras_translate import (
     activations,
+    applications,
     convolution,
     core,
     merging,
@@ -116,6 +117,7 @@ TABLE: Mapping[str, LayerType] = {
     "LayerNormalization": LayerType(
         family="normalization", translate=normalization.layer_normalization, variables=("gamma", "beta")
     ),
+    "LayerScale": LayerType(family="normalization", translate=applications.layer_scale, variables=("gamma",)),
     "Activation": LayerType(family="activation", translate=activations.activation),
     "ReLU": LayerType(family="activation", translate=activations.rectified_linear),
     "LeakyReLU": LayerType(family="activation", translate=activations.leaky_rectified_linear),
@@ -152,7 +154,7 @@ TABLE: Mapping[str, LayerType] = {
         _unchanged(
             "regularization",
             "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D GaussianDropout GaussianNoise "
-            "AlphaDropout ActivityRegularization",
+            "AlphaDropout ActivityRegularization StochasticDepth",
         )
     ),
     **dict(

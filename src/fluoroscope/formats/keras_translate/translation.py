@@ -242,7 +242,10 @@ class _Translation:
         return value
 
     def _sized(self, shape: Shape, channel: int) -> Shape:
-        """The shape of a picture with its free sides as asked for."""
+        """The shape of a picture with its free sides as asked for; of several inputs one may have none."""
+        fixed = all(side is not None for place, side in enumerate(shape) if place != channel)
+        if fixed and len(self._model.inputs) > 1:
+            return shape
         asked = iter(self._size or (None, None))
         wanted = [shape[place] if place == channel else next(asked) for place in range(3)]
         if any(new is not None and own not in (None, new) for own, new in zip(shape, wanted, strict=True)):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluoroscope.drawing.colormaps import palette
-from fluoroscope.output.captions import name_caption, scaling_caption
+from fluoroscope.output.captions import given_names, name_caption, scaling_caption
 from fluoroscope.output.files import replacing
 from fluoroscope.output.pdf.blocks import Block, key_of, make_block, paginate
 from fluoroscope.output.pdf.chart import Depth
@@ -99,7 +99,7 @@ def _turn(paper: Paper, report: Report, count: int) -> None:
 
 def _draw_footer(paper: Paper, report: Report, count: int) -> None:
     y = paper.height - 20
-    names = f"{report.network.name}  ·  {report.prepared.image.name}"
+    names = f"{report.network.name}  ·  {given_names(report.inputs)}"
     paper.text(LEFT, y, names, 7, color=MUTED, width=WIDTH / 2)
     paper.text(LEFT + WIDTH, y, f"{paper.page} / {count}", 7, color=MUTED, align="right")
 
@@ -124,7 +124,7 @@ def _depth(block: Block) -> Depth:
 def _description(report: Report) -> Description:
     style = report.style
     return Description(
-        title=f"Intermediate activations of {report.network.name}: {report.prepared.image.name}",
+        title=f"Intermediate activations of {report.network.name}: {given_names(report.inputs)}",
         subject=f"Scaling {scaling_caption(style.scaling)}; colour map {style.palette}",
         keywords="feature maps, activations, neural network, visualization",
     )

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from fluoroscope.images import Prepared
 from fluoroscope.network.budget import human_bytes
 from fluoroscope.network.summary import origin_text, shape_text, totals
-from fluoroscope.output.captions import LayerNumbers, scaling_caption
+from fluoroscope.output.captions import LayerNumbers, given_names, scaling_caption
 from fluoroscope.output.pdf.bars import bar_height, draw_bars
 from fluoroscope.output.pdf.chart import Depth, draw_depth_chart
+from fluoroscope.output.pdf.inputs import INPUTS_WIDTH, draw_inputs
 from fluoroscope.output.pdf.paper import BOTTOM, LEFT, WIDTH, Paper
-from fluoroscope.output.png import encode
 from fluoroscope.output.predictions import read_prediction
 from fluoroscope.output.theme import ACCENT, INK, MUTED, WARNING
 from fluoroscope.output.typography import counted
@@ -24,15 +22,12 @@ if TYPE_CHECKING:
     from fluoroscope.output.png import EncodedImage
     from fluoroscope.output.report import Report
 
-_PICTURE = 178.0
 _SPACE = 24.0
-_ANSWER = LEFT + 2 * (_PICTURE + _SPACE)
+_ANSWER = LEFT + INPUTS_WIDTH + _SPACE
 _COLUMN = (WIDTH - 2 * _SPACE) / 3
 _TOP_BAND = 116.0
 _MIDDLE_BAND = 340.0
 _CHART_BAND = 448.0
-_LARGEST_SHOWN = 720
-"""Pixels of the longer side of the picture as read, on the cover: nearly 300 dpi."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +65,13 @@ def draw_cover(
     paper.text(LEFT, 44, "INTERMEDIATE ACTIVATIONS", 8, bold=True, color=ACCENT, spacing=1.2)
     paper.text(LEFT, 71, report.network.name, 24, bold=True, width=WIDTH)
     subtitle = (
-        f"What its layers make of {report.prepared.image.name}: "
+        f"What its layers make of {given_names(report.inputs)}: "
         f"{counted(sums.channels, 'channel')} of {counted(sums.layers, 'layer')}"
     )
     paper.text(LEFT, 89, subtitle, 10.5, color=MUTED, width=WIDTH)
     paper.line(LEFT, 101, LEFT + WIDTH, 101, color=INK, width=0.8)
 
-    _draw_pictures(paper, report, _TOP_BAND)
+    draw_inputs(paper, report.inputs, LEFT, _TOP_BAND)
     y = _draw_predictions(paper, report, _TOP_BAND)
     answer = Place(_ANSWER, y, LEFT + WIDTH - _ANSWER, _MIDDLE_BAND - 14)
     _draw_entries(paper, "Summary", _summary_entries(report, sums), answer)
@@ -86,31 +81,19 @@ def draw_cover(
     first, second, third = (
         Place(LEFT + index * (_COLUMN + _SPACE), _MIDDLE_BAND, _COLUMN, bottom) for index in range(3)
     )
-    steps = [(str(index), step) for index, step in enumerate(report.prepared.steps, 1)]
-    _draw_entries(paper, "From the one picture to the other", steps, first, label_width=14)
+    if len(report.inputs) == 1:
+        (fed,) = report.inputs.values()
+        steps = [(str(index), step) for index, step in enumerate(fed.steps, 1)]
+        heading = "From the one picture to the other" if isinstance(fed, Prepared) else "The input"
+        _draw_entries(paper, heading, steps, first, label_width=14)
+    else:
+        entries = [(name, "; ".join(fed.steps)) for name, fed in report.inputs.items()]
+        _draw_entries(paper, "From the files to the inputs", entries, first)
     _draw_entries(paper, "Network", _network_entries(report), second)
     _draw_entries(paper, "Drawing", _drawing_entries(report), third, palette=palette)
     if charted:
         paper.text(LEFT, _CHART_BAND + 8, "Sparsity and flat channels by depth", 9, bold=True)
         draw_depth_chart(paper, depths, LEFT, _CHART_BAND, WIDTH, BOTTOM - _CHART_BAND)
-
-
-def _draw_pictures(paper: Paper, report: Report, y: float) -> None:
-    prepared = report.prepared
-    before, reduced = _reduced(prepared.image.levels(), _LARGEST_SHOWN)
-    height, width = prepared.image.pixels.shape[:2]
-    shape = " × ".join(map(str, prepared.values.shape))
-    shown = f", shown at 1/{reduced}" if reduced > 1 else ""
-    for x, pixels, heading, caption in (
-        (LEFT, before, "The picture as read", f"{width} × {height} pixels{shown}"),
-        (LEFT + _PICTURE + _SPACE, prepared.picture, "As the network gets it", f"{shape}, channels last"),
-    ):
-        paper.text(x, y + 8, heading, 9, bold=True)
-        paper.text(x, y + 19, caption, 7.5, color=MUTED, width=_PICTURE)
-        rows, columns = pixels.shape[:2]
-        scale = _PICTURE / max(rows, columns)
-        image = encode(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
-        paper.image(image, x, y + 26, columns * scale, rows * scale)
 
 
 def _draw_predictions(paper: Paper, report: Report, y: float) -> float:
@@ -202,15 +185,3 @@ def _summary_entries(report: Report, sums: Totals) -> list[tuple[str, str]]:
             ("Not shown", f"{counted(len(names), 'layer')}, from {names[0]}: {report.skipped[names[0]]}")
         )
     return entries + [("Note", note) for note in report.network.provenance.notes]
-
-
-def _reduced(pixels: NDArray[np.uint8], longest: int) -> tuple[NDArray[np.uint8], int]:
-    """Pixels averaged over squares so that neither side is longer than `longest`; and the squares' side."""
-    side = -(-max(pixels.shape[:2]) // longest)
-    if side == 1:
-        return pixels, 1
-    from PIL import Image
-
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).reduce(side)
-    reduced = np.asarray(picture)
-    return reduced.reshape(*reduced.shape[:2], pixels.shape[2]), side
