@@ -174,6 +174,57 @@ class Bench:
             ),
         ]
 
+    def measure_opening(self) -> list[Result]:
+        """Opening a file, cold, against `keras.models.load_model`."""
+        rows: list[Result] = []
+        for name in ("lab", "vgg"):
+            legacy = self.model(name)
+            modern = legacy.with_suffix(".keras")
+            convert = (
+                "import sys, keras; keras.models.load_model(sys.argv[1], compile=False).save(sys.argv[2])"
+            )
+            process([sys.executable, "-c", convert, legacy, modern])
+            for model in (legacy, modern):
+                ours, theirs = in_turn(
+                    lambda m=model: process(
+                        [
+                            sys.executable,
+                            "-c",
+                            "import sys, fluoroscope as fs; fs.open_network(sys.argv[1])",
+                            m,
+                        ]
+                    ),
+                    lambda m=model: process(
+                        [sys.executable, "-c", "import sys, keras; keras.models.load_model(sys.argv[1])", m]
+                    ),
+                    RUNS,
+                )
+                faster = median_ratio([b.seconds for b in theirs], [a.seconds for a in ours])
+                share = median_ratio([a.memory for a in ours], [b.memory for b in theirs])
+                what = (
+                    f"{name.upper()}{model.suffix}, opening in a cold process against keras.models.load_model"
+                )
+                seconds = (
+                    statistics.median(a.seconds for a in ours),
+                    statistics.median(b.seconds for b in theirs),
+                )
+                megabytes = max(a.memory for a in ours) / 1e6, max(b.memory for b in theirs) / 1e6
+                rows += [
+                    Result(
+                        f"{what}, speed",
+                        ">= 8x",
+                        f"{faster:.1f}x ({seconds[0]:.2f} s, {seconds[1]:.1f} s)",
+                        faster >= 8,
+                    ),
+                    Result(
+                        f"{what}, memory",
+                        "<= 1/5",
+                        f"1/{1 / share:.1f} ({megabytes[0]:.0f} MB, {megabytes[1]:.0f} MB)",
+                        share <= 1 / 5,
+                    ),
+                ]
+        return rows
+
     def measure_forward(self) -> list[Result]:
         """All layers' activations, and all of drawing, over the bare forward pass, warm."""
         import numpy as np

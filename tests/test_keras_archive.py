@@ -219,9 +219,8 @@ class TestGroups:
             for array in weights.values()
         ]
         whole = np.frombuffer(data, np.uint8)
-        # A zip may begin its members anywhere; then arrays are copied to where they are aligned.
-        assert all(array.flags.aligned and not array.flags.writeable for array in arrays)
-        assert all(np.shares_memory(array, whole) for array in arrays) or data.find(b"\x89HDF") % 4
+        # A zip may begin its members anywhere, so they need not be aligned.
+        assert all(np.shares_memory(array, whole) and not array.flags.writeable for array in arrays)
 
     def test_up_to_2_14_layers_with_weights_count_twice(self) -> None:
         """``_layer_checkpoint_dependencies`` lists them as layer_with_weights-0 and as layer-0."""

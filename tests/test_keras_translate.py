@@ -20,7 +20,7 @@ from fluoroscope.errors import (
 from fluoroscope.formats.keras_arguments import Arguments, Place
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
 from fluoroscope.formats.keras_translate import translate, translation
-from fluoroscope.formats.keras_translate.builder import Value
+from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
 from fluoroscope.formats.keras_translate.functions import NAMED
 from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS, interpolation
 from fluoroscope.formats.keras_translate.step import Step
@@ -770,3 +770,12 @@ class TestSeveralOutputs:
         broken = model(layer("Two", "two"))
         with pytest.raises(DamagedFile, match="takes output 2 of 'two', which has only 2"):
             translate(replace(broken, calls=(*broken.calls, third)))
+
+
+def test_weights_of_a_graph_are_aligned_wherever_the_file_has_them() -> None:
+    builder = GraphBuilder()
+    stored = np.frombuffer(b"\0" + np.arange(4, dtype=np.float32).tobytes(), np.float32, 4, 1)
+    kept = builder.weights[builder.weight("x", stored)]
+    assert not stored.flags.aligned
+    assert kept.flags.aligned
+    assert kept.tolist() == [0, 1, 2, 3]

@@ -139,7 +139,7 @@ class Hdf5File:
         return found
 
     def array(self, dataset: Dataset) -> NDArray[Any]:
-        """The values: read-only, native byte order, aligned, bfloat16 widened to float32.
+        """The values: read-only, native byte order, bfloat16 widened to float32; not always aligned.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Hdf5File:
             array = self._values(dataset)
         if dataset.bfloat16:
             array = (array.astype(np.uint32) << 16).view(np.float32)
-        if not (array.dtype.isnative and array.flags.aligned):
+        if not array.dtype.isnative:
             array = array.astype(array.dtype.newbyteorder("="))
         array.flags.writeable = False
         return array

@@ -130,7 +130,8 @@ class GraphBuilder:
 
     def weight(self, name: str, array: NDArray[Any]) -> str:
         """Keep `array` as an initializer; an equal one of that name (of a shared layer) is used again."""
-        array = np.asarray(array, order="C")  # which, unlike ascontiguousarray, leaves a scalar one
+        # A weight as the file has it may lie at any byte, which only what runs it minds.
+        array = np.require(array, requirements=["C", "A"])
         known = self.weights.get(name)
         if known is not None and known.dtype == array.dtype and np.array_equal(known, array, equal_nan=True):
             return name
