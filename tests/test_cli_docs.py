@@ -70,7 +70,11 @@ def test_examples_work_as_typed(line: str, desk: Path, monkeypatch: pytest.Monke
     made = desk / output.partition("{")[0]
     before = newest(made)
     run(*words)
-    assert words[0] == "summary" or ("-o" not in words and words[0] == "image") or newest(made) > before
+    assert (
+        words[0] in ("summary", "check")
+        or ("-o" not in words and words[0] == "image")
+        or newest(made) > before
+    )
 
 
 def newest(path: Path) -> int:
@@ -94,6 +98,7 @@ def keys(value: Any) -> set[str]:
         ["render", "model.h5", "picture.jpeg", "absent.png"],
         ["image", "model.h5", "picture.jpeg"],
         ["render", "absent.h5", "picture.jpeg"],
+        ["check", "model.h5", "pictures", "picture.jpeg"],
     ],
 )
 def test_every_entry_of_the_json_is_in_the_manual(

@@ -12,9 +12,9 @@ import pytest
 import fluoroscope
 
 NAMES = """
-    Activations Budget ChannelStatistics FeatureMap FeatureMaps FluoroscopeError Groups Image InputSpec Layer
-    Limits Network Prepared Preprocessing Provenance ReceptiveField Scaling Sheet Style __version__ capture
-    capture_many demo errors open_image open_network prepare preprocess select
+    Activations Budget ChannelStatistics CheckReport FeatureMap FeatureMaps FluoroscopeError Groups Image
+    InputSpec Layer Limits Network Prepared Preprocessing Provenance ReceptiveField Scaling Sheet Style
+    __version__ capture capture_many check demo errors open_image open_network prepare preprocess select
 """.split()
 
 ERRORS = """

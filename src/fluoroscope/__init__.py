@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fluoroscope import demo, errors
     from fluoroscope.activations import Activations, FeatureMap, FeatureMaps
     from fluoroscope.capturing import Groups, capture, capture_many
+    from fluoroscope.checking import CheckReport, check
     from fluoroscope.drawing.scaling import Limits, Scaling
     from fluoroscope.drawing.sheet import Sheet
     from fluoroscope.drawing.style import Style
@@ -35,6 +36,7 @@ _HOMES = {
     "Activations": "activations",
     "Budget": "network.budget",
     "ChannelStatistics": "statistics.channels",
+    "CheckReport": "checking",
     "FeatureMap": "activations",
     "FeatureMaps": "activations",
     "FluoroscopeError": "errors",
@@ -53,6 +55,7 @@ _HOMES = {
     "Style": "drawing.style",
     "capture": "capturing",
     "capture_many": "capturing",
+    "check": "checking",
     "demo": "",
     "errors": "",
     "open_image": "images",
@@ -66,6 +69,7 @@ __all__ = [
     "Activations",
     "Budget",
     "ChannelStatistics",
+    "CheckReport",
     "FeatureMap",
     "FeatureMaps",
     "FluoroscopeError",
@@ -85,6 +89,7 @@ __all__ = [
     "__version__",
     "capture",
     "capture_many",
+    "check",
     "demo",
     "errors",
     "open_image",

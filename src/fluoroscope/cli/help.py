@@ -45,6 +45,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fluoroscope image model.h5 picture.jpeg", "numbers, and a small preview"),
         ("fluoroscope image model.h5 picture.jpeg --fit crop -o input.png", "before and after, side by side"),
     ),
+    "check": (
+        ("fluoroscope check model.h5", "what is in a stranger's file"),
+        ("fluoroscope check pictures/ model.h5", "several, and all in a folder"),
+        ("fluoroscope check model.h5 --json > report.json", "the same for machines"),
+    ),
     "demo": (
         ("fluoroscope demo", "to Intermediate_Activations_Visualized.pdf"),
         ("fluoroscope demo -o maps/", "to a folder of PNGs"),

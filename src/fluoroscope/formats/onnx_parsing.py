@@ -53,7 +53,7 @@ def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     ------
     DamagedFile, UnknownFormat, RefusedFile, UnsupportedLayer, BudgetExceeded
     """
-    model = _decode(data)
+    model = decode(data)
     _check_counts(model)
     opset = _check_dialect(model)
     for node in model.graph.node:
@@ -66,7 +66,13 @@ def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     return model, _in_order(model.graph), opset
 
 
-def _decode(data: bytes) -> onnx.ModelProto:
+def decode(data: bytes) -> onnx.ModelProto:
+    """Decode a model within bounds; nothing else of it is checked.
+
+    Raises
+    ------
+    DamagedFile, UnknownFormat, BudgetExceeded
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

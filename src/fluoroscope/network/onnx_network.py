@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.errors import LayerNotFound, NetworkError, UnsupportedLayer, UsageError
 from fluoroscope.network.budget import Budget, activation_bytes
+from fluoroscope.network.cost import Cost, cost
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
@@ -159,6 +160,15 @@ class OnnxNetwork:
     def memory(self, names: Sequence[str], batch: int = 1) -> int:
         """Bytes of the activations called `names`, from their shapes. Unknown sizes count as 1."""
         return sum(activation_bytes(self.layer(name).shape, batch) for name in dict.fromkeys(names))
+
+    def cost(self) -> Cost | None:
+        """What running all layers at once for one picture would cost; None where a size is left open."""
+        if any(None in entry.shape[1:] for entry in self._graph.inputs):
+            return None
+        traced = self._graph.trace(self._budget)
+        inputs = [entry.tensor for entry in self._graph.inputs if entry.tensor in traced.types]
+        kept = [row.tensor for row in self._graph.rows if row.tensor in traced.types]
+        return cost(self._graph.nodes, traced, inputs, [name for name in kept if name is not None])
 
     def layer(self, name: str) -> Layer:
         """The row of the layer table called `name` (with or without ``:pre``).
