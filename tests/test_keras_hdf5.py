@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,10 +19,8 @@ import keras_zoo as zoo
 from fluoroscope.errors import DamagedFile, UnknownFormat, WeightMismatch
 from fluoroscope.formats import hdf5_signature, keras_hdf5
 from fluoroscope.formats.keras_model import KerasModel
+from keras_1_files import Array, Groups, keras_1_file
 from keras_conformance import FRAMEWORKS, framework, pictures, save
-
-Array = np.ndarray[Any, Any]
-Groups = Mapping[str, Sequence[tuple[str, Array]]]
 
 
 @pytest.fixture(scope="module")
@@ -180,27 +178,6 @@ def test_classes_of_the_author_keep_the_rest_intact(framework_name: str, tmp_pat
 
 
 # Files of Keras 1, as Keras 1.2 wrote them.
-
-
-def keras_1_file(
-    config: Any, groups: Groups, *, version: str | None = "1.2.2", backend: str | None = None
-) -> bytes:
-    """``save_model`` of Keras 1.2.2: attributes as bytes, names as arrays of bytes, one group a layer."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        if version is not None:
-            file.attrs["keras_version"] = version.encode()
-        file.attrs["model_config"] = json.dumps(config).encode()
-        weights = file.create_group("model_weights")
-        weights.attrs["layer_names"] = [name.encode() for name in groups]
-        if backend is not None:
-            weights.attrs["backend"] = backend.encode()
-        for layer, arrays in groups.items():
-            group = weights.create_group(layer)
-            group.attrs["weight_names"] = [name.encode() for name, _ in arrays]
-            for name, array in arrays:
-                group.create_dataset(name, data=array)
-    return buffer.getvalue()
 
 
 def arange(*shape: int) -> Array:

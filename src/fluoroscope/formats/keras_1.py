@@ -46,6 +46,9 @@ _FOR_TRAINING = frozenset(
 )
 _DATA_FORMATS = {"th": "channels_first", "tf": "channels_last"}
 
+LEGACY = frozenset({"Highway", "MaxoutDense", "Merge"})
+"""Classes of Keras 1 that Keras 2 still read and wrote, as Keras 1 did."""
+
 _MERGES = {
     "sum": "Add",
     "mul": "Multiply",
@@ -89,11 +92,10 @@ def modern(class_name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, A
     if sides:
         fields["kernel_size"] = sides
     problem = None
-    if class_name == "BatchNormalization" and fields.pop("mode", 0) != 0:
-        problem = (
-            f"mode={config['mode']!r} of Keras 1 normalizes by the values of each batch or sample; "
-            "no later Keras has it"
-        )
+    if class_name == "BatchNormalization" and fields.get("mode") == 0:
+        del fields["mode"]
+    elif class_name == "BatchNormalization" and fields.get("mode") == 2:
+        problem = "mode=2 of Keras 1 normalizes by the values of each batch; no later Keras has it"
     return _CLASSES.get(class_name, class_name), fields, problem
 
 
@@ -114,12 +116,13 @@ def _merge(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str | None]:
     kept = {name: config[name] for name in ("name", "trainable") if name in config}
     if config.get("mode_type", "raw") != "raw" or not isinstance(mode, str):
         return "Merge", kept, "merges by Python bytecode or a function of the author's, which is never run"
-    if mode not in _MERGES:
+    if mode not in _MERGES and mode != "cos":
         return "Merge", kept, f"merges by mode {mode[:80]!r}, which no later Keras has"
     if mode == "concat":
         kept["axis"] = config.get("concat_axis", -1)
-    if mode == "dot":
+    if mode in ("dot", "cos"):
         axes: Any = config.get("dot_axes", -1)
         kept["axes"] = list(cast(Iterable[Any], axes)) if isinstance(axes, (list, tuple)) else axes
+    if mode == "dot":
         kept["normalize"] = False
-    return _MERGES[mode], kept, None
+    return _MERGES.get(mode, "Merge"), kept, None

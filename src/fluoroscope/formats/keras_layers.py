@@ -13,20 +13,21 @@ from fluoroscope.formats.keras_tree import LayerNode
 _KERAS = re.compile(r"(keras|tf_keras|keras_core|tensorflow(_core)?(\.python)?\.keras)(\..*)?")
 _OPERATIONS = re.compile(r"(^|\.)ops(\.|$)")
 
-_ALIASES = {
+ALIASES: Mapping[str, str] = {
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
     "SyncBatchNormalization": "BatchNormalization",
-    "Convolution2DTranspose": "Conv2DTranspose",
-    "SeparableConvolution1D": "SeparableConv1D",
-    "MaxPool1D": "MaxPooling1D",
-    "MaxPool2D": "MaxPooling2D",
-    "AvgPool1D": "AveragePooling1D",
-    "AvgPool2D": "AveragePooling2D",
-    "GlobalMaxPool1D": "GlobalMaxPooling1D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-    "GlobalAvgPool1D": "GlobalAveragePooling1D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
+    **{
+        f"{prefix}Convolution{rank}D{suffix}": f"{prefix}Conv{rank}D{suffix}"
+        for rank in (1, 2, 3)
+        for prefix, suffix in (("", ""), ("", "Transpose"), ("Separable", ""))
+    },
+    **{
+        f"{prefix}{short}Pool{rank}D": f"{prefix}{full}Pooling{rank}D"
+        for rank in (1, 2, 3)
+        for prefix in ("", "Global")
+        for short, full in (("Max", "Max"), ("Avg", "Average"))
+    },
 }
 
 _PROGRAMS = {
@@ -49,12 +50,13 @@ _NOT_OPTIONS = frozenset(
 )
 
 _CONVOLUTION = re.compile(r"(Separable|Depthwise)?Conv([123])D(Transpose)?")
+_LOCAL = re.compile(r"LocallyConnected([12])D")
 _POOLING = re.compile(r"(Max|Average)Pooling([123])D")
 _MARGINS = re.compile(r"(ZeroPadding|Cropping)([123])D")
 _UPSAMPLING = re.compile(r"(UpSampling)([23])D")
 _MARGIN_SIDES = ("top_pad", "bottom_pad", "left_pad", "right_pad")
 _HAS_DATA_FORMAT = re.compile(
-    r"(Separable|Depthwise)?Conv[123]D(Transpose)?|(Global)?(Max|Average)Pooling[123]D|UpSampling[23]D"
+    r"(Separable|Depthwise)?Conv[123]D(Transpose)?|(Global|Adaptive)?(Max|Average)Pooling[123]D|UpSampling[23]D"
     r"|(ZeroPadding|Cropping)[23]D|Flatten|Resizing|CenterCrop|LocallyConnected[12]D|ConvLSTM[123]D"
 )
 
@@ -82,7 +84,7 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
     given = plain_object(entry.get("config"))
     kind, problem = _kind(entry, given, major)
     fields = given
-    if major == 1:
+    if major == 1 or kind in keras_1.LEGACY:
         kind, fields, obsolete = keras_1.modern(kind, given)
         problem = problem or obsolete
     if kind == "Lambda":
@@ -132,7 +134,7 @@ def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str
         return kind, f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported"
     if _OPERATIONS.search(str(module)) or _is_function(kind, entry, config, major):
         return f"ops.{kind}", None
-    kind = _ALIASES.get(kind, kind)
+    kind = ALIASES.get(kind, kind)
     return kind, _PROGRAMS.get(kind)
 
 
@@ -183,6 +185,8 @@ def _settle_windows(kind: str, fields: dict[str, Any]) -> None:
         if fields.get("groups") == 1 and (match[1] or match[3]):
             # Keras 2 writes it for convolutions that have none.
             del fields["groups"]
+    elif match := _LOCAL.fullmatch(kind):
+        _spread(fields, int(match[1]), "kernel_size", "strides")
     elif match := _POOLING.fullmatch(kind):
         fields["strides"] = fields.get("strides") or fields.get("pool_size")
         _spread(fields, int(match[2]), "pool_size", "strides")

@@ -55,6 +55,7 @@ _SEPARABLE = (
     Variable(name="pointwise_kernel"),
     _BIAS,
 )
+_LOCAL = (Variable(name="kernel"), Variable(name="bias", option="use_bias"))
 _DENSE = (
     Variable(name="kernel", shape=(None, "units")),
     Variable(name="bias", shape=("units",), option="use_bias"),
@@ -71,6 +72,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _TRANSPOSED),
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _DEPTHWISE),
     **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _SEPARABLE),
+    **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), _LOCAL),
     **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), _RECURRENT),
     **dict.fromkeys(
         (
@@ -83,13 +85,26 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
             "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D ZeroPadding1D "
             "ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D "
             "UpSampling3D RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
-            "RandomBrightness RandomCrop RandomHeight RandomWidth StochasticDepth"
+            "RandomBrightness RandomCrop RandomHeight RandomWidth StochasticDepth AdaptiveAveragePooling1D "
+            "AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D "
+            "AdaptiveMaxPooling3D AutoContrast CategoryEncoding MelSpectrogram"
         ).split(),
         (),
     ),
     "Dense": _DENSE,
     "Embedding": (Variable(name="embeddings", shape=("input_dim", "output_dim")),),
+    "MaxoutDense": (
+        Variable(name="kernel", shape=("nb_feature", None, "units")),
+        Variable(name="bias", shape=("nb_feature", "units"), option="use_bias"),
+    ),
+    "RandomFourierFeatures": (
+        Variable(name="kernel_scale", shape=(None,)),
+        Variable(name="unscaled_kernel", shape=(None, "output_dim"), trainable=False),
+        Variable(name="bias", shape=("output_dim",), trainable=False),
+    ),
     "PReLU": (Variable(name="alpha"),),
+    "ParametricSoftplus": (Variable(name="alpha"), Variable(name="beta")),
+    "SReLU": tuple(Variable(name=name) for name in ("t_left", "a_left", "t_right", "a_right")),
     "BatchNormalization": (
         *(
             Variable(name=variable.name, shape=(None,), option=variable.option)
@@ -101,6 +116,9 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     "LayerNormalization": _SCALE_AND_CENTER,
     "GroupNormalization": _SCALE_AND_CENTER,
     "LayerScale": (Variable(name="gamma", shape=("projection_dim",)),),
+    "STFTSpectrogram": (Variable(name="real_kernel"), Variable(name="imag_kernel")),
+    "Discretization": (Variable(name="summary", trainable=False),),
+    "RMSNormalization": (Variable(name="scale"),),
     "Normalization": tuple(Variable(name=name, trainable=False) for name in ("mean", "variance", "count")),
 }
 """Kinds whose variables are known. Of others the file's names are taken."""
@@ -108,16 +126,20 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
 _ROLES = {
     "W": "kernel",
     "b": "bias",
+    "W_carry": "carry_kernel",
+    "b_carry": "carry_bias",
     "U": "recurrent_kernel",
     "running_mean": "moving_mean",
     "running_std": "moving_variance",
     "alphas": "alpha",
+    "betas": "beta",
 }
 """What Keras 1 called them. Its running_std is a variance."""
 
 _ROLE = re.compile(
-    r"(?:^|_)(depthwise_kernel|pointwise_kernel|recurrent_kernel|kernel|bias|gamma|beta|moving_mean"
-    r"|moving_variance|running_mean|running_std|embeddings|alphas?|W|b|U)(?:_\d+)?$"
+    r"(?:^|_)((?:depthwise|pointwise|recurrent|real|imag|unscaled)_kernel|kernel|bias|gamma|beta|moving_mean"
+    r"|moving_variance|running_mean|running_std|embeddings|alphas?|betas|[ta]_left|[ta]_right|W_carry|b_carry"
+    r"|W|b|U)(?:_\d+)?$"
 )
 _STRAY = re.compile(r"(^|/)((seed|random)_generator(_\d+)?/vars/\d+|(seed_generator_state|StateVar)(:\d+)?)$")
 
@@ -133,6 +155,11 @@ def expected(kind: str, config: Mapping[str, Any], *, major: int) -> tuple[Varia
         variables = (*variables, *(Variable(name=name, shape=(None,), trainable=False) for name in names))
     if kind == "Normalization" and config.get("mean") is not None:
         return ()
+    if kind == "Discretization" and config.get("bin_boundaries"):
+        # Beside them, early versions of Keras 3 kept what they had been made of.
+        return None
+    if kind == "STFTSpectrogram" and config.get("mode") in ("real", "imag"):
+        return (Variable(name=f"{config['mode']}_kernel"),)
     if kind == "LayerNormalization" and config.get("rms_scaling"):
         return variables[:1]
     return tuple(entry for entry in variables if entry.option is None or config.get(entry.option, True))

@@ -89,13 +89,53 @@ def exponential_linear(step: Step) -> Value:
 def parametric_rectified_linear(step: Step) -> Value:
     """PReLU: as LeakyReLU with a learned slope for every place, or one along each of `shared_axes`."""
     value = step.value
-    shared = (
-        () if not step.options.raw("shared_axes") else step.options.axes("shared_axes", value.rank, default=1)
-    )
+    return step.like(value, step.node("PRelu", value.tensor, _along_axes(step, "alpha")))
+
+
+def parametric_softplus(step: Step) -> Value:
+    """ParametricSoftplus (Keras 1): ``alpha * log(1 + exp(beta * x))``, both learned."""
+    _discard_beginnings(step, "alpha_init", "beta_init")
+    inner = step.node("Softplus", step.node("Mul", step.value.tensor, _along_axes(step, "beta")))
+    return step.like(step.value, step.node("Mul", inner, _along_axes(step, "alpha")))
+
+
+def s_shaped_rectified_linear(step: Step) -> Value:
+    """SReLU (Keras 1): three straight pieces whose ends and slopes are learned; arXiv 1512.07030.
+
+    The right end lies ``abs(t_right)`` behind the left one.
+    """
+    _discard_beginnings(step, "t_left_init", "a_left_init", "t_right_init", "a_right_init")
+    value = step.value
+    left = _along_axes(step, "t_left")
+    right = step.node("Add", left, step.node("Abs", _along_axes(step, "t_right")))
+    below = step.node("Relu", step.node("Sub", left, value.tensor))
+    above = step.node("Relu", step.node("Sub", value.tensor, right))
+    middle = step.node("Min", step.node("Max", value.tensor, left), right)
+    falling = step.node("Mul", below, _along_axes(step, "a_left"))
+    rising = step.node("Mul", above, _along_axes(step, "a_right"))
+    return step.like(value, step.node("Add", step.node("Sub", middle, falling), rising))
+
+
+def _along_axes(step: Step, name: str) -> str:
+    """A variable with a number for every place, or one for all along each of `shared_axes`.
+
+    Keras 1 does not write its `shared_axes`; there, what the variable is long is what tells them.
+    """
+    value = step.value
+    given = step.options.raw("shared_axes")
+    shared = step.options.axes("shared_axes", value.rank) if given else ()
     shape = tuple(1 if place in shared else size for place, size in enumerate(value.shape))
-    alpha = step.variable("alpha", shape)
-    slope = step.constant("alpha", value.aligned(alpha, range(value.rank)))
-    return step.like(value, step.node("PRelu", value.tensor, slope))
+    stored = step.layer.weights.get(name)
+    if "shared_axes" not in step.layer.config and stored is not None and stored.ndim == value.rank:
+        shape = tuple(1 if own == 1 else size for own, size in zip(stored.shape, shape, strict=True))
+    array = step.variable(name, shape)
+    return step.constant(name, value.aligned(array, range(value.rank)))
+
+
+def _discard_beginnings(step: Step, *names: str) -> None:
+    """Options that say what variables began training with."""
+    for name in names:
+        step.options.raw(name)
 
 
 def softmax_layer(step: Step) -> Value:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from fluoroscope.formats.keras_translate.builder import Value
-from fluoroscope.formats.keras_translate.step import Step
+from fluoroscope.formats.keras_translate.step import Planes, Step
 from fluoroscope.formats.keras_translate.windows import PADDINGS, Window
 
 Reduction = Literal["Average", "Max"]
@@ -36,3 +38,57 @@ def global_pooling(step: Step, rank: int, reduction: Reduction) -> Value:
     if keep:
         return planes.value(tensor, sizes=(1,) * rank)
     return Value(tensor=step.node("Flatten", tensor, axis=1), shape=(planes.channels,), channel=0)
+
+
+def adaptive_pooling(step: Step, rank: int, reduction: Reduction) -> Value:
+    """AdaptiveMaxPooling*D and AdaptiveAveragePooling*D: to `output_size`, whatever size comes in.
+
+    Place `i` of `n` is made of pixels ``floor(i * size / n)`` up to, not including,
+    ``ceil((i + 1) * size / n)``, along each axis by itself.
+    """
+    planes = step.planes(rank)
+    target = step.options.integers("output_size", rank)
+    if None in planes.sizes:
+        step.needs_size(f"pools to {' x '.join(map(str, target))}")
+    tensor = planes.tensor
+    for axis, (size, count) in enumerate(zip(planes.sizes, target, strict=True)):
+        step.allow_table(count)
+        tensor = _adapted(step, planes, tensor, axis, size or 1, count, reduction)
+    return planes.value(tensor, sizes=target)
+
+
+def _adapted(
+    step: Step, planes: Planes, tensor: str, axis: int, size: int, count: int, reduction: Reduction
+) -> str:
+    """One axis of `tensor`, from `size` to `count`.
+
+    Windows are `least` or one more pixels wide. All windows of `least` are pooled; the wider ones take the
+    two that they consist of, or (average) one of them and the pixel behind it.
+    """
+    starts = np.arange(count) * size // count
+    ends = -(-np.arange(1, count + 1) * size // count)
+    least = -(-size // count)
+    rank = len(planes.sizes)
+    kernel = [least if place == axis else 1 for place in range(rank)]
+    strides = [least if place == axis and size % count == 0 else 1 for place in range(rank)]
+    pooled = tensor
+    if least > 1:
+        pooled = step.node(f"{reduction}Pool", tensor, kernel_shape=kernel, strides=strides)
+    if size % count == 0:
+        return pooled
+    first = step.node("Gather", pooled, step.constant(f"starts/{axis}", starts), axis=axis + 2)
+    widths = ends - starts
+    if (widths == least).all():
+        return first
+    if reduction == "Max":
+        second = step.node("Gather", pooled, step.constant(f"seconds/{axis}", ends - least), axis=axis + 2)
+        return step.node("Max", first, second)
+    behind = step.node("Gather", tensor, step.constant(f"lasts/{axis}", ends - 1), axis=axis + 2)
+    spread = (-1, *[1] * (rank - 1 - axis))
+    share = (least / widths).astype(np.float32).reshape(spread)
+    rest = np.where(widths > least, 1 / widths, 0).astype(np.float32).reshape(spread)
+    return step.node(
+        "Add",
+        step.node("Mul", first, step.constant(f"shares/{axis}", share)),
+        step.node("Mul", behind, step.constant(f"rests/{axis}", rest)),
+    )

@@ -9,13 +9,18 @@ from functools import partial
 from fluoroscope.formats.keras_translate import (
     activations,
     applications,
+    contrast,
     convolution,
     core,
+    dotting,
+    encoding,
+    locally_connected,
     merging,
     normalization,
     pooling,
     preprocessing,
     reshaping,
+    spectra,
 )
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.step import Step
@@ -70,10 +75,13 @@ def _spatial() -> Iterator[tuple[str, LayerType]]:
             ),
         )
         for reduction in ("Average", "Max"):
-            windowed = partial(pooling.pooling, rank=rank, reduction=reduction)
-            whole = partial(pooling.global_pooling, rank=rank, reduction=reduction)
-            yield f"{reduction}Pooling{rank}D", LayerType(family="pool", translate=windowed)
-            yield f"Global{reduction}Pooling{rank}D", LayerType(family="pool", translate=whole)
+            for prefix, pool in (
+                ("", pooling.pooling),
+                ("Global", pooling.global_pooling),
+                ("Adaptive", pooling.adaptive_pooling),
+            ):
+                translate = partial(pool, rank=rank, reduction=reduction)
+                yield f"{prefix}{reduction}Pooling{rank}D", LayerType(family="pool", translate=translate)
         for kind, translate in (
             ("ZeroPadding", reshaping.zero_padding),
             ("Cropping", reshaping.cropping),
@@ -81,6 +89,10 @@ def _spatial() -> Iterator[tuple[str, LayerType]]:
         ):
             yield f"{kind}{rank}D", LayerType(family="reshape", translate=partial(translate, rank=rank))
     for rank in (1, 2):
+        local = partial(locally_connected.locally_connected, rank=rank)
+        yield (
+            f"LocallyConnected{rank}D", LayerType(family="conv", translate=local, variables=_KERNEL)
+        )  # fmt: skip
         yield (
             f"DepthwiseConv{rank}D",
             LayerType(
@@ -107,6 +119,16 @@ def _unchanged(family: Family, kinds: str) -> Iterator[tuple[str, LayerType]]:
 TABLE: Mapping[str, LayerType] = {
     **dict(_spatial()),
     "Dense": LayerType(family="dense", translate=core.dense, variables=_KERNEL),
+    "MaxoutDense": LayerType(family="dense", translate=core.maxout, variables=_KERNEL),
+    "Highway": LayerType(
+        family="dense", translate=core.highway, variables=("kernel", "carry_kernel", "bias", "carry_bias")
+    ),
+    "RandomFourierFeatures": LayerType(
+        family="dense",
+        translate=core.random_fourier_features,
+        variables=("kernel_scale",),
+        statistics=("unscaled_kernel",),
+    ),
     "BatchNormalization": LayerType(
         family="normalization",
         translate=normalization.batch_normalization,
@@ -118,6 +140,13 @@ TABLE: Mapping[str, LayerType] = {
         family="normalization", translate=normalization.layer_normalization, variables=("gamma", "beta")
     ),
     "LayerScale": LayerType(family="normalization", translate=applications.layer_scale, variables=("gamma",)),
+    "GroupNormalization": LayerType(
+        family="normalization", translate=normalization.group_normalization, variables=("gamma", "beta")
+    ),
+    "RMSNormalization": LayerType(
+        family="normalization", translate=normalization.rms_normalization, variables=("scale",)
+    ),
+    "UnitNormalization": LayerType(family="normalization", translate=normalization.unit_normalization),
     "Activation": LayerType(family="activation", translate=activations.activation),
     "ReLU": LayerType(family="activation", translate=activations.rectified_linear),
     "LeakyReLU": LayerType(family="activation", translate=activations.leaky_rectified_linear),
@@ -125,6 +154,14 @@ TABLE: Mapping[str, LayerType] = {
     "ELU": LayerType(family="activation", translate=activations.exponential_linear),
     "PReLU": LayerType(
         family="activation", translate=activations.parametric_rectified_linear, variables=("alpha",)
+    ),
+    "ParametricSoftplus": LayerType(
+        family="activation", translate=activations.parametric_softplus, variables=("alpha", "beta")
+    ),
+    "SReLU": LayerType(
+        family="activation",
+        translate=activations.s_shaped_rectified_linear,
+        variables=("t_left", "a_left", "t_right", "a_right"),
     ),
     "Softmax": LayerType(family="activation", translate=activations.softmax_layer),
     "Add": LayerType(family="merge", translate=partial(merging.merge, operator="Add")),
@@ -134,6 +171,8 @@ TABLE: Mapping[str, LayerType] = {
     "Subtract": LayerType(family="merge", translate=merging.subtract),
     "Average": LayerType(family="merge", translate=merging.average),
     "Concatenate": LayerType(family="merge", translate=merging.concatenate),
+    "Dot": LayerType(family="merge", translate=dotting.dot),
+    "Merge": LayerType(family="merge", translate=dotting.cosine),
     "Flatten": LayerType(family="reshape", translate=reshaping.flatten),
     "Reshape": LayerType(family="reshape", translate=reshaping.reshape),
     "Permute": LayerType(family="reshape", translate=reshaping.permute),
@@ -148,6 +187,18 @@ TABLE: Mapping[str, LayerType] = {
     "Resizing": LayerType(family="preprocessing", translate=preprocessing.resizing),
     "CenterCrop": LayerType(family="preprocessing", translate=preprocessing.center_crop),
     "RandomCrop": LayerType(family="preprocessing", translate=preprocessing.random_crop),
+    "AutoContrast": LayerType(family="preprocessing", translate=contrast.auto_contrast),
+    "Discretization": LayerType(
+        family="preprocessing", translate=encoding.discretization, state=("summary",)
+    ),
+    "CategoryEncoding": LayerType(family="preprocessing", translate=encoding.category_encoding),
+    "IntegerLookup": LayerType(family="preprocessing", translate=encoding.integer_lookup),
+    "MelSpectrogram": LayerType(family="preprocessing", translate=spectra.mel_spectrogram),
+    "STFTSpectrogram": LayerType(
+        family="preprocessing",
+        translate=spectra.stft_spectrogram,
+        variables=("real_kernel", "imag_kernel"),
+    ),
     **dict(_unchanged("input", "InputLayer")),
     **dict(_unchanged("other", "Identity")),
     **dict(
@@ -164,7 +215,7 @@ TABLE: Mapping[str, LayerType] = {
             "RandomElasticTransform RandomErasing RandomFlip RandomGaussianBlur RandomGrayscale RandomHeight "
             "RandomHue RandomInvert RandomPerspective RandomPosterization RandomRotation RandomSaturation "
             "RandomSharpness RandomShear RandomTranslation RandomWidth RandomZoom AugMix CutMix "
-            "MixUp RandAugment Solarization",
+            "Equalization MaxNumBoundingBoxes MixUp RandAugment Solarization",
         )
     ),
 }

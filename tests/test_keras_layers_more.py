@@ -1,0 +1,264 @@
+"""The rarer layers with their options: written by Keras 2 and 3, opened by Fluoroscope, compared.
+
+As in `test_keras_layers`: the options of a layer are branches of one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fluoroscope
+from keras_conformance import FILES, assert_same, branches, framework, pictures, reference, save
+
+Branches = Iterator[Any]
+
+
+def normalization(x: Any, keras: Any) -> Branches:
+    row, vector = keras.Reshape((-1, 4))(x), keras.Flatten()(x)
+    for groups, scale, center in product((1, 2, 4, -1), (True, False), (True, False)):
+        yield keras.GroupNormalization(groups, scale=scale, center=center)(x)
+    for axis, groups in ((1, 3), (2, 4), (3, 2), (-2, 2), (-1, 4)):
+        if axis > 0 or "tf_keras" not in keras.__name__:
+            yield keras.GroupNormalization(groups, axis=axis, epsilon=0.01)(x)
+    yield keras.GroupNormalization(2)(row)
+    yield keras.GroupNormalization(8)(vector)
+    yield keras.Conv2D(3, 2)(keras.GroupNormalization(2)(keras.Conv2D(4, 2)(x)))
+    for axis in (-1, 1, 2, [1, 2], [1, 2, 3], [3]):
+        yield keras.UnitNormalization(axis=axis)(x)
+    yield keras.UnitNormalization()(vector)
+    yield keras.UnitNormalization()(keras.Rescaling(0.0)(x))
+    yield keras.UnitNormalization()(keras.Rescaling(1e-8)(x))
+    if "tf_keras" not in keras.__name__:
+        for value in (x, row, vector):
+            yield keras.RMSNormalization()(value)
+        yield keras.RMSNormalization(axis=[2, 3], epsilon=0.1)(x)
+        yield keras.RMSNormalization(axis=[1, 2, 3])(x)
+        yield keras.RMSNormalization(axis=1)(keras.Cropping1D((0, 44))(row))
+
+
+def adaptive(x: Any, keras: Any, rank: int) -> Branches:
+    for size in (2, 3, 4, 5, 7, 11, 12):
+        yield getattr(keras, f"AdaptiveAveragePooling{rank}D")(size)(x)
+        yield getattr(keras, f"AdaptiveMaxPooling{rank}D")(size)(x)
+    if rank > 1:
+        size = (2, 9, 5)[:rank]
+        yield getattr(keras, f"AdaptiveAveragePooling{rank}D")(size)(x)
+        yield getattr(keras, f"AdaptiveMaxPooling{rank}D")(size)(x)
+
+
+def dots(x: Any, keras: Any) -> Branches:
+    vector = keras.GlobalAveragePooling2D()(x)
+    other = keras.Dense(4)(vector)
+    for normalize in (False, True):
+        yield keras.Dot(1, normalize=normalize)([vector, other])
+        yield keras.Dot(-1, normalize=normalize)([vector, other])
+        rows, columns = keras.Reshape((48, 4))(x), keras.Reshape((4, 48))(x)
+        for axes, pair in (
+            (1, (rows, rows)),
+            (2, (rows, rows)),
+            (-1, (columns, columns)),
+            ((2, 1), (rows, columns)),
+            ((1, 2), (rows, columns)),
+            ((2, 1), (rows, vector)),
+            ((1, 2), (vector, rows)),
+            ((1, 1), (vector, columns)),
+            ((3, 1), (x, vector)),
+            ((3, 2), (x, rows)),
+            ((1, 1), (x, x)),
+            ((2, 2), (x, x)),
+            ((1, 3), (vector, x)),
+        ):
+            if "tf_keras" not in keras.__name__ or max(len(value.shape) for value in pair) < 4:
+                yield keras.Dot(axes, normalize=normalize)(list(pair))
+
+
+def local(x: Any, keras: Any) -> Branches:
+    for kernel, strides in ((2, 1), ([3, 2], 2), (1, [1, 2])):
+        yield keras.LocallyConnected2D(3, kernel, strides=strides, activation="relu")(x)
+        for implementation, padding in ((2, "valid"), (2, "same"), (3, "valid"), (3, "same")):
+            yield keras.LocallyConnected2D(
+                3, kernel, strides=strides, padding=padding, implementation=implementation
+            )(x)
+    yield keras.LocallyConnected2D(2, 7, padding="same", implementation=3, use_bias=False)(x)
+    yield keras.Conv2D(2, 2)(keras.LocallyConnected2D(2, 2)(keras.Conv2D(2, 2)(x)))
+
+
+def local1d(x: Any, keras: Any) -> Branches:
+    for kernel, strides in ((2, 1), (3, 2), (1, 3)):
+        yield keras.LocallyConnected1D(3, kernel, strides=strides)(x)
+        for implementation, padding in ((2, "valid"), (2, "same"), (3, "valid"), (3, "same")):
+            yield keras.LocallyConnected1D(
+                3, kernel, strides=strides, padding=padding, implementation=implementation
+            )(x)
+
+
+def categories(x: Any, keras: Any) -> Branches:
+    vector = keras.Flatten()(x)
+    one = keras.Dense(1)(vector)
+    bounds = [-1.0, -0.25, 0.0, 0.5]
+    yield keras.Discretization(bin_boundaries=bounds)(x)
+    for mode in ("int", "one_hot", "multi_hot", "count"):
+        yield keras.Discretization(bin_boundaries=bounds, output_mode=mode)(one)
+        if "tf_keras" not in keras.__name__ or mode != "one_hot":
+            yield keras.Discretization(bin_boundaries=bounds, output_mode=mode)(vector)
+    for mode in ("one_hot", "multi_hot", "count"):
+        yield keras.CategoryEncoding(num_tokens=6, output_mode=mode)(
+            keras.Discretization(bin_boundaries=bounds)(one)
+        )
+    yield keras.CategoryEncoding(num_tokens=5, output_mode="count")(
+        keras.Discretization(bin_boundaries=bounds)(vector)
+    )
+
+
+def contrast(x: Any, keras: Any) -> Branches:
+    yield keras.AutoContrast()(keras.Rescaling(100.0, 128.0)(x))
+    yield keras.AutoContrast(value_range=(0, 1))(x)
+    yield keras.AutoContrast(value_range=(-1, 1))(keras.Rescaling(0.0, 0.5)(x))
+    yield keras.AutoContrast()(keras.Rescaling([1.0, 0.0, 2.0, 0.0])(x))
+
+
+def spectra(x: Any, keras: Any) -> Branches:
+    for mode in ("log", "magnitude", "psd", "real", "imag", "stft"):
+        yield keras.STFTSpectrogram(mode, frame_length=16, frame_step=5)(x)
+        yield keras.STFTSpectrogram(mode, frame_length=12, fft_length=32, padding="same", expand_dims=True)(x)
+    sound = keras.Flatten()(x)
+    for options in (
+        {"fft_length": 32, "sequence_stride": 7},
+        {"fft_length": 33, "sequence_stride": 8, "sequence_length": 15, "window": "hamming"},
+        {"fft_length": 32, "sequence_stride": 8, "power_to_db": False, "mag_exp": 1.0},
+        {"fft_length": 64, "sequence_stride": 16, "top_db": 10.0, "ref_power": 3.0, "max_freq": 3000.0},
+    ):
+        yield keras.MelSpectrogram(num_mel_bins=5, min_freq=50, **options)(sound)
+
+
+BOTH, OLD, NEW = ("tf_keras", "keras"), ("tf_keras",), ("keras",)
+PICTURE = (6, 8, 4)
+FAMILIES: dict[str, tuple[Callable[[Any, Any], Branches], tuple[int, ...], tuple[str, ...]]] = {
+    "normalization": (normalization, PICTURE, BOTH),
+    "adaptive1d": (lambda x, keras: adaptive(x, keras, 1), (11, 4), NEW),
+    "adaptive2d": (lambda x, keras: adaptive(x, keras, 2), (9, 7, 3), NEW),
+    "adaptive3d": (lambda x, keras: adaptive(x, keras, 3), (5, 6, 4, 2), NEW),
+    "dots": (dots, PICTURE, BOTH),
+    "local": (local, (6, 5, 3), OLD),
+    "local1d": (local1d, (11, 4), OLD),
+    "categories": (categories, PICTURE, BOTH),
+    "contrast": (contrast, PICTURE, NEW),
+    "spectra": (spectra, (80, 2), NEW),
+}
+CASES = [
+    (family, name, suffix)
+    for family, (_, _, frameworks) in FAMILIES.items()
+    for name, suffix in FILES
+    if name in frameworks
+]
+WIDER = {"spectra": 1e-4}
+"""Families whose logarithms and phases make more of a rounding."""
+
+
+@cache
+def built(family: str, name: str) -> tuple[Any, list[np.ndarray], dict[str, np.ndarray]]:
+    """A family's model, a batch, and what Keras makes of it: once for both file formats."""
+    make, shape, _ = FAMILIES[family]
+    keras = framework(name)
+    model = branches(keras, shape, make)
+    batches = pictures(model, count=1 if family == "spectra" else 2)
+    return model, batches, reference(keras, model, batches)
+
+
+@pytest.mark.parametrize(("family", "name", "suffix"), CASES)
+def test_layers_agree_with_keras(family: str, name: str, suffix: str, tmp_path: Path):
+    model, batches, expected = built(family, name)
+    network = fluoroscope.open_network(save(model, tmp_path / f"model{suffix}"))
+    assert_same(network, batches, expected, WIDER.get(family, 1e-5))
+    for row, layer in zip(network.layers, model.layers, strict=True):
+        assert row.parameters == layer.count_params(), row
+        assert row.kind == type(layer).__name__
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_adaptive_pooling_is_that_of_torch(rank: int, tmp_path: Path):
+    """Also to a single pixel, at which TensorFlow's way ends the process."""
+    import torch
+
+    keras = framework("keras")
+    shape = (7, 5, 6)[:rank]
+    sizes = [(1,) * rank, shape, (4, 9, 1)[:rank], (14, 3, 5)[:rank]]
+    kinds = ("Average", "Max")
+
+    def make(x: Any, layers: Any) -> Branches:
+        for size, kind in product(sizes, kinds):
+            yield getattr(layers, f"Adaptive{kind}Pooling{rank}D")(size)(x)
+
+    model = branches(keras, (*shape, 3), make)
+    (batch,) = pictures(model)
+    network = fluoroscope.open_network(save(model, tmp_path / "model.keras"))
+    found = network.run({network.inputs[0].name: batch}, [layer.name for layer in network.layers[1:]])
+    first = torch.from_numpy(np.moveaxis(batch, -1, 1).copy())
+    for (size, kind), values in zip(product(sizes, kinds), found.values(), strict=True):
+        short = "avg" if kind == "Average" else "max"
+        wanted = getattr(torch.nn.functional, f"adaptive_{short}_pool{rank}d")(first, size)
+        np.testing.assert_allclose(np.moveaxis(values, -1, 1), wanted.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("rank", [1, 2])
+def test_local_layers_with_channels_first(rank: int, suffix: str, tmp_path: Path):
+    """Which TensorFlow runs on any machine, unlike convolutions."""
+    keras = framework("tf_keras")
+
+    def make(x: Any, layers: Any) -> Branches:
+        local = getattr(layers, f"LocallyConnected{rank}D")
+        yield local(2, 2, data_format="channels_first")(x)
+        for implementation, padding in product((2, 3), ("valid", "same")):
+            yield local(
+                2, 3, strides=2, padding=padding, implementation=implementation, data_format="channels_first"
+            )(x)
+
+    model = branches(keras, (3, 7, 6)[: rank + 1], make)
+    batches = pictures(model)
+    expected = reference(keras, model, batches)
+    network = fluoroscope.open_network(save(model, tmp_path / f"model{suffix}"))
+    given = [np.moveaxis(batch, 1, -1) for batch in batches]
+    assert_same(network, given, {name: np.moveaxis(value, 1, -1) for name, value in expected.items()})
+
+
+def test_bins_learned_from_data(tmp_path: Path):
+    """Keras 2 keeps what it has seen, Keras 3 the boundaries made of it."""
+    data = np.random.default_rng(3).normal(size=(400, 3)).astype(np.float32)
+    for name, suffix in FILES:
+        keras = framework(name)
+        learned = keras.layers.Discretization(num_bins=7, epsilon=0.02)
+        learned.adapt(data)
+        entry = keras.Input((3,))
+        model = keras.Model(entry, learned(entry))
+        expected = {learned.name: np.asarray(model(data[:40]))}
+        network = fluoroscope.open_network(save(model, tmp_path / f"{name}{suffix}"))
+        assert_same(network, [data[:40]], expected, 0)
+
+
+def test_whole_numbers_looked_up(tmp_path: Path):
+    tokens = [12, 36, 1138, 42]
+    given = np.array([[12, 42, 7], [-1, 1138, 36], [0, 5, 11]])
+    for name, options in product(
+        ("tf_keras", "keras"),
+        (
+            {},
+            {"num_oov_indices": 3},
+            {"mask_token": 0},
+            {"mask_token": 0, "num_oov_indices": 2, "oov_token": -9},
+        ),
+    ):
+        keras = framework(name)
+        entry = keras.Input((3,), dtype="int64")
+        places = keras.layers.IntegerLookup(vocabulary=tokens, **options)
+        model = keras.Model(entry, places(entry))
+        expected = {places.name: np.asarray(model(given))}
+        network = fluoroscope.open_network(save(model, tmp_path / f"{name}.keras"))
+        assert_same(network, [given.astype(np.float32)], expected, 0)
