@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -33,8 +33,9 @@ _WEIGHTS, _PICKLED_WEIGHTS = "model.weights.h5", "model.weights.npz"
 _LAYERS, _LAYERS_TWICE = "layers", "_layer_checkpoint_dependencies"
 _OPTIMIZERS = ("optimizer", "_optimizer")
 _MOST_LISTED = 50_000
-_CELLS = {"SimpleRNN": "cell/", "GRU": "cell/", "LSTM": "cell/"}
-"""Where a layer keeps the arrays of what it wraps."""
+_RECURRENT = ("SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+_CELLS: Mapping[str, str] = dict.fromkeys(_RECURRENT, "cell/")
+"""Where a layer keeps the arrays of a cell that its config does not tell."""
 
 
 def is_keras_archive(data: bytes | memoryview) -> bool:
@@ -185,19 +186,21 @@ class _Weights:
                 for other, weights in list(self._weights.items()):
                     if other[: len(twin)] == twin:
                         self._weights[(*here, *other[len(twin) :])] = weights
-            elif isinstance(node, ModelNode):
-                self._model(node, here, name, f"{group}/")
             else:
-                self._weights[here] = self._layer(node, name, group)
+                self._node(node, here, name, group)
+
+    def _node(self, node: LayerNode | ModelNode, path: TreePath, label: str, group: str) -> None:
+        if isinstance(node, ModelNode):
+            self._model(node, path, label, f"{group}/")
+            return
+        inner = _inner_groups(node, group, self._major)
+        for place, (child, own) in enumerate(zip(node.layers, inner, strict=True)):
+            self._node(child, (*path, place), f"{label}/{child.name}", own)
+        self._weights[path] = self._layer(node, label, group, inner)
 
     def _groups(self, model: ModelNode, prefix: str) -> Iterator[tuple[int, LayerNode | ModelNode, str]]:
         """For each layer of a model, its position and the group that holds its arrays."""
-        numbers: Counter[str] = Counter()
-
-        def numbered(name: str) -> str:
-            numbers[name] += 1
-            return name if numbers[name] == 1 else f"{name}_{numbers[name] - 1}"
-
+        numbered = _Numbered()
         for place, node in enumerate(model.layers):
             if isinstance(node, LayerNode) and node.kind == "InputLayer" and model.sequential and place == 0:
                 # It is not among the layers of a Sequential.
@@ -208,7 +211,7 @@ class _Weights:
             if self._skip_twins and self._seen(node):
                 yield place, node, ""
                 continue
-            name = _snake_case(node.class_name.rpartition(">")[2], self._major)
+            name = _group_name(node, self._major)
             group = f"{prefix}{self._container}/{numbered(name)}"
             if self._twice and self._below(group):
                 numbered(name)
@@ -219,7 +222,7 @@ class _Weights:
         first = self._first.get((node.class_name, node.name))
         return first is not None and first[1] == node
 
-    def _layer(self, layer: LayerNode, label: str, group: str) -> dict[str, Array]:
+    def _layer(self, layer: LayerNode, label: str, group: str, inner: Sequence[str]) -> dict[str, Array]:
         # Since Keras 3.4 a group tells its layer's name.
         told = self._file.attributes(f"{group}/vars").get("name")
         if isinstance(told, str) and told != layer.name:
@@ -227,11 +230,16 @@ class _Weights:
                 f"Layer {label[:80]!r} should have the weights in {group[:80]!r}; the file says that they "
                 f"are those of {told[:80]!r}."
             )
-        below = self._below(group)
+        # What belongs to the layers in it they have taken.
+        below = {
+            name: dataset
+            for name, dataset in self._below(group).items()
+            if not any(f"{group}/{name}".startswith(f"{own}/") for own in inner)
+        }
         self._left.difference_update(f"{group}/{name}" for name in below)
-        inner = _CELLS.get(layer.kind, "")
+        cell = _CELLS.get(layer.kind, "")
         stored = [
-            (name.removeprefix(f"{inner}vars/"), self._file.array(dataset))
+            (name.removeprefix(f"{cell}vars/"), self._file.array(dataset))
             for name, dataset in sorted(below.items(), key=lambda item: _by_number(item[0]))
             if not is_stray(name)
         ]
@@ -240,6 +248,32 @@ class _Weights:
     def _below(self, group: str) -> dict[str, Dataset]:
         """The datasets in a group, at any depth, by their path in it."""
         return self._groups_below.get(group, {})
+
+
+def _inner_groups(wrapper: LayerNode, group: str, major: int) -> list[str]:
+    """For each layer in a wrapper, the group that holds its arrays: by attribute, in lists by class."""
+    numbered = _Numbered()
+    groups: list[str] = []
+    for attribute, node in wrapper.inner.items():
+        listed, _, number = attribute.rpartition("/")
+        name = _group_name(node, major)
+        groups.append(f"{group}/{listed}/{numbered(name)}" if number.isdecimal() else f"{group}/{attribute}")
+    return groups
+
+
+class _Numbered:
+    """Names as Keras numbers them: ``conv2d``, ``conv2d_1``..."""
+
+    def __init__(self) -> None:
+        self._numbers: Counter[str] = Counter()
+
+    def __call__(self, name: str) -> str:
+        self._numbers[name] += 1
+        return name if self._numbers[name] == 1 else f"{name}_{self._numbers[name] - 1}"
+
+
+def _group_name(node: LayerNode | ModelNode, major: int) -> str:
+    return _snake_case(node.class_name.rpartition(">")[2], major)
 
 
 def _snake_case(class_name: str, major: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer
@@ -21,6 +22,7 @@ from fluoroscope.formats.keras_entries import (
 from fluoroscope.formats.keras_json import JsonObject
 from fluoroscope.formats.keras_nodes import check, parse, references
 from fluoroscope.formats.keras_tree import OUTSIDE, Call, LayerNode, ModelNode, TensorRef
+from fluoroscope.formats.keras_wrappers import DEEPEST, inner_entries
 from fluoroscope.formats.limits import Limits
 
 _INPUT = "InputLayer"
@@ -72,14 +74,17 @@ def read_config(config: JsonObject, *, major: int, limits: Limits) -> tuple[Mode
     return root, tuple(notes)
 
 
+_Node = LayerNode | ModelNode
+
+
 @dataclass(slots=True)
 class _Wiring:
     """A model's layers and their calls, in the making."""
 
-    layers: list[LayerNode | ModelNode] = field(default_factory=list[LayerNode | ModelNode])
+    layers: list[_Node] = field(default_factory=list[_Node])
     calls: list[list[Call]] = field(default_factory=list[list[Call]])
 
-    def add(self, layer: LayerNode | ModelNode) -> int:
+    def add(self, layer: _Node) -> int:
         self.layers.append(layer)
         self.calls.append([])
         return len(self.layers) - 1
@@ -101,6 +106,7 @@ class _Reader:
         self._data_format = data_format
         self._limits = limits
         self._layers = 0
+        self._depth = 0
 
     def model(self, entry: JsonObject, *, name: str, needs_input: bool) -> ModelNode:
         """The node of a model.
@@ -137,7 +143,7 @@ class _Reader:
             trainable=body.get("trainable") is not False,
         )
 
-    def _layer(self, entry: JsonObject, name: str, *, needs_input: bool = False) -> LayerNode | ModelNode:
+    def _layer(self, entry: JsonObject, name: str, *, needs_input: bool = False) -> _Node:
         self._layers += 1
         if self._layers > self._limits.layers:
             raise BudgetExceeded(f"It has more than {self._limits.layers} layers.")
@@ -147,7 +153,22 @@ class _Reader:
             )
         if is_model(entry):
             return self.model(entry, name=name, needs_input=needs_input)
-        return keras_layers.canonical(entry, name=name, major=self._major, data_format=self._data_format)
+        layer = keras_layers.canonical(entry, name=name, major=self._major, data_format=self._data_format)
+        entries = inner_entries(layer.kind, options(entry)) if layer.problem is None else {}
+        return replace(layer, inner=self._inside(layer, entries)) if entries else layer
+
+    def _inside(self, wrapper: LayerNode, entries: Mapping[str, JsonObject]) -> dict[str, _Node]:
+        """What a wrapper holds; a model in it takes its tensor as one that is called."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise BudgetExceeded(f"Its layers wrap each other more than {DEEPEST} deep.")
+        names = layer_names(list(entries.values()))
+        inner = {
+            attribute: self._layer(entry, name, needs_input=True)
+            for (attribute, entry), name in zip(entries.items(), names, strict=True)
+        }
+        self._depth -= 1
+        return inner
 
     def _sequential(
         self, body: JsonObject, wiring: _Wiring, *, needs_input: bool
@@ -199,7 +220,9 @@ class _Reader:
             count = 1
             tensors = (TensorRef(OUTSIDE, 0, arity),)
             if needs_input and layer.kind != _INPUT:
-                config = {"batch_shape": input_shape(entry, body), "dtype": layer.config.get("dtype")}
+                # What is in a wrapper takes the shape that the wrapper is called on.
+                shape = None if self._depth else input_shape(entry, body)
+                config = {"batch_shape": shape, "dtype": layer.config.get("dtype")}
                 unwritten = LayerNode(name=f"{name}_input", kind=_INPUT, class_name=_INPUT, config=config)
                 tensors = (wiring.call(wiring.add(unwritten), tensors),)
         return wiring.call(wiring.add(layer), tensors), arity + count

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile
 from fluoroscope.formats.keras_arguments import Arguments
-from fluoroscope.formats.keras_model import KerasLayer, LayerCall
+from fluoroscope.formats.keras_model import KerasLayer, LayerCall, Submodel
 from fluoroscope.formats.keras_tree import OUTSIDE, LayerNode, ModelNode, TensorRef
 from fluoroscope.formats.keras_variables import Array
 from fluoroscope.formats.limits import Limits
@@ -34,6 +35,8 @@ class Unfolded:
 def unfold(root: ModelNode, weights: Weights, *, limits: Limits) -> Unfolded:
     """All calls of all layers. A model that is called twice has its layers called twice.
 
+    Models in wrappers are unfolded for themselves.
+
     Raises
     ------
     DamagedFile
@@ -41,9 +44,13 @@ def unfold(root: ModelNode, weights: Weights, *, limits: Limits) -> Unfolded:
     BudgetExceeded
         More calls than `limits` allow.
     """
-    unfolder = _Unfolder(weights, limits)
+    return _unfolded(_Unfolder(weights, limits), root, (), "", root.trainable)
+
+
+def _unfolded(unfolder: _Unfolder, root: ModelNode, path: TreePath, prefix: str, trainable: bool) -> Unfolded:
+    """A model by itself, called on tensors from outside."""
     outside: list[_Source] = [(None, number) for number in range(root.arity)]
-    outputs = unfolder.run(root, (), "", root.trainable, outside)
+    outputs = unfolder.run(root, path, prefix, trainable, outside)
     if set(unfolder.inputs) != set(range(root.arity)) or not outputs:
         raise DamagedFile("A model in it lacks an input or an output.")
     return Unfolded(
@@ -54,15 +61,15 @@ def unfold(root: ModelNode, weights: Weights, *, limits: Limits) -> Unfolded:
 
 
 class _Unfolder:
-    def __init__(self, weights: Weights, limits: Limits) -> None:
+    def __init__(self, weights: Weights, limits: Limits, counter: Iterator[int] | None = None) -> None:
         self.calls: list[LayerCall] = []
         self.inputs: dict[int, str] = {}
         self._weights = weights
         self._limits = limits
+        self._counter = counter or count(1)
         self._layers: dict[TreePath, KerasLayer] = {}
         self._times: Counter[str] = Counter()
         self._names: set[str] = set()
-        self._steps = 0
 
     def run(
         self, model: ModelNode, path: TreePath, prefix: str, trainable: bool, outside: Sequence[_Source]
@@ -111,15 +118,35 @@ class _Unfolder:
 
     def _layer(self, node: LayerNode, path: TreePath, prefix: str, trainable: bool) -> KerasLayer:
         if path not in self._layers:
+            trainable = trainable and node.trainable
             self._layers[path] = KerasLayer(
                 name=prefix + node.name,
                 kind=node.kind,
                 config=node.config,
                 weights=self._weights.get(path, {}),
-                trainable=trainable and node.trainable,
+                trainable=trainable,
                 problem=node.problem,
+                inner={
+                    attribute: self._inside(child, (*path, place), f"{prefix}{node.name}/", trainable)
+                    for place, (attribute, child) in enumerate(node.inner.items())
+                },
             )
         return self._layers[path]
+
+    def _inside(
+        self, node: LayerNode | ModelNode, path: TreePath, prefix: str, trainable: bool
+    ) -> KerasLayer | Submodel:
+        """What a wrapper holds."""
+        if isinstance(node, LayerNode):
+            return self._layer(node, path, prefix, trainable)
+        inner = _Unfolder(self._weights, self._limits, self._counter)
+        unfolded = _unfolded(inner, node, path, f"{prefix}{node.name}/", trainable and node.trainable)
+        return Submodel(
+            name=prefix + node.name,
+            calls=unfolded.calls,
+            inputs=unfolded.inputs,
+            outputs=unfolded.outputs,
+        )
 
     def _call(self, layer: KerasLayer, tensors: Sequence[_Source], arguments: Arguments | None) -> str:
         name = self._name(layer.name)
@@ -144,8 +171,7 @@ class _Unfolder:
                 return name
 
     def _count(self) -> None:
-        self._steps += 1
-        if self._steps > self._limits.calls:
+        if next(self._counter) > self._limits.calls:
             raise BudgetExceeded(
                 f"Its models, called inside each other, make over {self._limits.calls} calls."
             )

@@ -122,10 +122,14 @@ class _Weights:
     ) -> dict[TreePath, dict[str, Array]]:
         """The weights of a layer, or of all layers of a model; `nameless` are groups that no name claims."""
         group = node.name if node.name in self._groups else None
-        if isinstance(node, LayerNode):
+        if isinstance(node, LayerNode) and not node.inner:
             stored = self._stored(group)
             return {path: layer_weights(node, label, stored, major=self._major, backend=self._backend)}
-        if not node.named and any(self._has_weights(layer) for layer in node.leaves()):
+        if (
+            isinstance(node, ModelNode)
+            and not node.named
+            and any(self._has_weights(layer) for layer in node.leaves())
+        ):
             # Models in a Sequential's bare list tell no name: the groups left over are theirs, in order.
             group = next(nameless, None)
         if group is not None:

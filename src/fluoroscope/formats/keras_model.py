@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ class KerasLayer:
         As the file says, a frozen parent model included.
     problem
         Why this layer cannot be understood (a Lambda, a custom class); None if it can.
+    inner
+        Of a wrapper, the layers and models in it, by the attribute that holds them in Keras (``layer``,
+        ``forward_layer``, ``cell``).
     """
 
     name: str
@@ -40,6 +43,7 @@ class KerasLayer:
     weights: Mapping[str, NDArray[Any]]
     trainable: bool = True
     problem: str | None = None
+    inner: Mapping[str, KerasLayer | Submodel] = field(default_factory=dict[str, "KerasLayer | Submodel"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,19 @@ class LayerCall:
     layer: KerasLayer
     inputs: tuple[tuple[str, int], ...] = ()
     arguments: Arguments | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submodel:
+    """A model in a wrapper, nested models in it unfolded; its attributes are those of `KerasModel`.
+
+    Its calls are called by their whole path: ``time_distributed/cnn/conv1``.
+    """
+
+    name: str
+    calls: tuple[LayerCall, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

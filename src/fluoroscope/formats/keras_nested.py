@@ -1,4 +1,4 @@
-"""The weights of a nested model in an ``.h5`` file, which stores them as one flat list."""
+"""The weights of a nested model or a wrapper in an ``.h5`` file, which stores them as one flat list."""
 
 from __future__ import annotations
 
@@ -37,9 +37,15 @@ class _Slot:
 
 
 def nested_weights(
-    model: ModelNode, path: TreePath, label: str, stored: Stored, *, major: int, backend: str | None
+    model: LayerNode | ModelNode,
+    path: TreePath,
+    label: str,
+    stored: Stored,
+    *,
+    major: int,
+    backend: str | None,
 ) -> dict[TreePath, dict[str, Array]]:
-    """For each layer of a nested model, its weights by name.
+    """For each layer of a nested model or a wrapper, its weights by name.
 
     Keras goes by the order of the list alone: trainable weights of all layers, then the others. Which are
     trainable depends on layers and models that were frozen, and on what the version made of that. So the
@@ -64,7 +70,7 @@ def nested_weights(
 
 
 def _by_order(
-    model: ModelNode, path: TreePath, label: str, entries: Sequence[_Entry], major: int
+    model: LayerNode | ModelNode, path: TreePath, label: str, entries: Sequence[_Entry], major: int
 ) -> dict[TreePath, list[_Entry]]:
     orders = _orders(model, path, major)
     if len(entries) != len(orders[0]):
@@ -88,7 +94,7 @@ def _by_order(
     return shares
 
 
-def _orders(model: ModelNode, path: TreePath, major: int) -> list[list[_Slot]]:
+def _orders(model: LayerNode | ModelNode, path: TreePath, major: int) -> list[list[_Slot]]:
     """The orders that versions of Keras have used, this version's first."""
     trainable, others = _split(model, path, major)
     by_layer = [slot for place, _, layer in leaves(model, path) for slot in _slots(layer, place, major)]
@@ -103,10 +109,13 @@ def _split(node: LayerNode | ModelNode, path: TreePath, major: int) -> tuple[lis
 
     Up to Keras 2 a frozen model has none of the former, whatever its layers say; since Keras 3 they decide.
     """
+    parts = [_split(child, (*path, place), major) for place, child in enumerate(node.layers)]
     if isinstance(node, LayerNode):
         slots = _slots(node, path, major)
-        return [slot for slot in slots if slot.trainable], [slot for slot in slots if not slot.trainable]
-    parts = [_split(child, (*path, place), major) for place, child in enumerate(node.layers)]
+        own = [slot for slot in slots if slot.trainable], [slot for slot in slots if not slot.trainable]
+        if not parts:
+            return own
+        parts.append(own)
     trainable = [slot for part, _ in parts for slot in part]
     others = [slot for _, part in parts for slot in part]
     return (trainable, others) if node.trainable or major >= 3 else ([], trainable + others)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fluoroscope.formats.keras_arguments import Arguments
@@ -61,6 +61,9 @@ class LayerNode:
         As the file spells it.
     trainable
         Its own flag; a frozen model around it is not counted in.
+    inner
+        Of a wrapper, the layers and models in it, by the attribute that holds them in Keras (``layer``,
+        ``forward_layer``, ``cell``).
     """
 
     name: str
@@ -69,6 +72,18 @@ class LayerNode:
     config: Mapping[str, Any]
     trainable: bool = True
     problem: str | None = None
+    inner: Mapping[str, LayerNode | ModelNode] = field(default_factory=dict[str, "LayerNode | ModelNode"])
+
+    @property
+    def layers(self) -> tuple[LayerNode | ModelNode, ...]:
+        """Those in it, as a model has them."""
+        return tuple(self.inner.values())
+
+    def leaves(self) -> Iterator[LayerNode]:
+        """Itself, and all layers in it."""
+        yield self
+        for layer in self.layers:
+            yield from layer.leaves()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +117,4 @@ class ModelNode:
     def leaves(self) -> Iterator[LayerNode]:
         """All layers, those of nested models in their place."""
         for layer in self.layers:
-            if isinstance(layer, ModelNode):
-                yield from layer.leaves()
-            else:
-                yield layer
+            yield from layer.leaves()

@@ -73,7 +73,9 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     **dict.fromkeys(("DepthwiseConv1D", "DepthwiseConv2D"), _DEPTHWISE),
     **dict.fromkeys(("SeparableConv1D", "SeparableConv2D"), _SEPARABLE),
     **dict.fromkeys(("LocallyConnected1D", "LocallyConnected2D"), _LOCAL),
-    **dict.fromkeys(("SimpleRNN", "GRU", "LSTM"), _RECURRENT),
+    **dict.fromkeys(("SimpleRNN", "GRU", "LSTM", "CuDNNGRU", "CuDNNLSTM"), _RECURRENT),
+    **dict.fromkeys(("SimpleRNNCell", "GRUCell", "LSTMCell"), _RECURRENT),
+    **dict.fromkeys(("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"), _RECURRENT),
     **dict.fromkeys(
         (
             "InputLayer Activation ReLU LeakyReLU ELU Softmax ThresholdedReLU Dropout SpatialDropout1D "
@@ -91,6 +93,7 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         ).split(),
         (),
     ),
+    **dict.fromkeys(("Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"), ()),
     "Dense": _DENSE,
     "Embedding": (Variable(name="embeddings", shape=("input_dim", "output_dim")),),
     "MaxoutDense": (

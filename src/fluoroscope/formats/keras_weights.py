@@ -46,7 +46,7 @@ def layer_weights(
 def leaves(
     node: LayerNode | ModelNode, path: TreePath = (), label: str = ""
 ) -> Iterator[tuple[TreePath, str, LayerNode]]:
-    """All layers below a node, a layer itself, with their paths in the tree and by name.
+    """All layers of a node, a layer itself first, with their paths in the tree and by name.
 
     Parameters
     ----------
@@ -55,6 +55,5 @@ def leaves(
     """
     if isinstance(node, LayerNode):
         yield path, label, node
-        return
     for place, child in enumerate(node.layers):
         yield from leaves(child, (*path, place), f"{label}/{child.name}".lstrip("/"))

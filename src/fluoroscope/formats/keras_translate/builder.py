@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from fluoroscope.network.protocol import FloatArray, Shape
 
@@ -32,12 +32,19 @@ class Value:
     moved
         True when `shape`'s last axis lies at the tensor's axis 1 (channels first); False when the tensor has
         Keras's order.
+    dtype
+        NumPy's name of the tensor's type: float32, or that of an input of whole numbers.
+    mask
+        A tensor of truth values ``(batch, ...)`` over the first axes of `shape` (mostly the steps of a
+        sequence), false where Keras skips what is there; None where nothing is skipped.
     """
 
     tensor: str
     shape: Shape
     channel: int
     moved: bool = False
+    dtype: str = "float32"
+    mask: str | None = None
 
     @property
     def rank(self) -> int:
@@ -98,6 +105,7 @@ class GraphBuilder:
         self._taken = set(reserved)
         self._small: dict[tuple[str, tuple[float, ...]], str] = {}
         self._orders: dict[str, Value] = {}
+        self._floats: dict[str, str] = {}
 
     def unique(self, wanted: str) -> str:
         """`wanted`, or with a number behind it, for a tensor or node; never given twice."""
@@ -170,6 +178,16 @@ class GraphBuilder:
                 kept.append(node)
         self.nodes = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}
+
+    def as_floats(self, value: Value) -> Value:
+        """The value with a tensor of float32; converted once, however often asked for."""
+        if value.dtype == "float32":
+            return value
+        if value.tensor not in self._floats:
+            self._floats[value.tensor] = self.node(
+                "Cast", [value.tensor], scope=value.tensor, to=TensorProto.FLOAT
+            )
+        return replace(value, tensor=self._floats[value.tensor], dtype="float32")
 
     def in_keras_order(self, value: Value) -> Value:
         """The value with its tensor in Keras's axis order; transposed once, however often asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, WeightMismatch
 from fluoroscope.formats.keras_arguments import Arguments
-from fluoroscope.formats.keras_model import KerasLayer
+from fluoroscope.formats.keras_model import KerasLayer, Submodel
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
 from fluoroscope.formats.keras_translate.call_arguments import CallArguments
 from fluoroscope.formats.keras_translate.options import DataFormat, Options, described
@@ -44,6 +44,34 @@ class Planes:
         return Value(tensor=tensor, shape=(*sizes, channels), channel=len(sizes), moved=len(sizes) > 0)
 
 
+Shown = Callable[[Value], Value]
+"""From a value inside a wrapper to what a caller sees of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What a wrapped layer made.
+
+    Attributes
+    ----------
+    values
+        Its outputs.
+    activation, pre
+        Name of its fused activation and the value before it, laid out as the first output.
+    made
+        Tensors made on the way.
+    """
+
+    values: tuple[Value, ...]
+    activation: str | None = None
+    pre: Value | None = None
+    made: frozenset[str] = frozenset()
+
+
+Wrapped = Callable[[KerasLayer | Submodel, Sequence[Value], Arguments, Shown], Applied]
+"""Calls what a layer wraps: on these tensors, these its arguments, its parts shown so."""
+
+
 class Step:
     """What a translation is given: it reads options and variables here, and emits nodes.
 
@@ -63,6 +91,8 @@ class Step:
         Of the file, where versions of a layer differ.
     reader_format
         How the first layer behind this one that says so takes its axes; for a layer that does not say itself.
+    wrapped
+        Calls a layer or model that this layer wraps.
 
     Attributes
     ----------
@@ -84,6 +114,7 @@ class Step:
         arguments: Arguments | None = None,
         keras_version: tuple[int, int] = (3, 0),
         reader_format: DataFormat = "channels_last",
+        wrapped: Wrapped | None = None,
     ) -> None:
         self.graph = graph
         self.name = name
@@ -93,6 +124,7 @@ class Step:
         self.keras_version = keras_version
         self.reader_format: DataFormat = reader_format
         self.options = Options(layer)
+        self._wrapped = wrapped
         self.activation: str | None = None
         self.pre: str | None = None
         self.made: set[str] = set()
@@ -111,6 +143,40 @@ class Step:
         step = Step(self.graph, self.name, layer, [value], keras_version=self.keras_version)
         step.made = self.made
         return step
+
+    def inner(self, attribute: str) -> KerasLayer | Submodel:
+        """What this layer wraps, by the attribute that holds it in Keras."""
+        self.options.raw(attribute)
+        return self.layer.inner[attribute]
+
+    def apply(
+        self,
+        inner: KerasLayer | Submodel,
+        values: Sequence[Value],
+        *,
+        arguments: Arguments | None = None,
+        shown: Shown | None = None,
+    ) -> Applied:
+        """Call what this layer wraps on values.
+
+        Parameters
+        ----------
+        arguments
+            How `values` stand among the call's arguments; by default as the one argument.
+        shown
+            What is to be shown of a value in a wrapped model, each layer of which has a row of its own; the
+            value itself by default.
+
+        Raises
+        ------
+        UnsupportedLayer
+            It, or a layer in it, has no translation.
+        """
+        assert self._wrapped is not None
+        arguments = arguments or Arguments.of_tensors(len(values))
+        applied = self._wrapped(inner, values, arguments, shown or (lambda value: value))
+        self.made.update(applied.made)
+        return applied
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Emit a node of one output, whose name is returned. Attributes that are None are left out."""
