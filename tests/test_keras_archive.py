@@ -20,7 +20,7 @@ import fluoroscope
 import keras_zoo as zoo
 from fluoroscope.errors import BudgetExceeded, DamagedFile, RefusedFile, WeightMismatch
 from fluoroscope.formats import keras_archive
-from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.keras_model import KerasLayer, KerasModel
 from fluoroscope.formats.keras_zip import Archive
 from fluoroscope.formats.limits import Limits
 from keras_conformance import FRAMEWORKS, framework, pictures, save
@@ -117,7 +117,7 @@ def test_bfloat16_is_widened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_weights_of_layers_inside_layers(framework_name: str, tmp_path: Path) -> None:
-    """Recurrent layers keep theirs in a cell; of wrappers and attention the file's own paths are kept."""
+    """Recurrent layers keep theirs in a cell, wrappers in layers; of attention the file's own paths are kept."""
     keras = framework(framework_name)
     k = keras.layers
     entry = keras.Input((6,))
@@ -128,16 +128,21 @@ def test_weights_of_layers_inside_layers(framework_name: str, tmp_path: Path) ->
     model = zoo.built(
         keras, lambda keras: keras.Model(entry, k.TimeDistributed(k.Dense(2), name="each")(value))
     )
-    found = layer_weights(opened(save(model, tmp_path / "m.keras")))
+    calls = opened(save(model, tmp_path / "m.keras")).calls
+    found = {call.name: call.layer.weights for call in calls}
     live = zoo.weights(model)
     assert list(found["embedding"]) == ["embeddings"]
     assert list(found["lstm"]) == ["kernel", "recurrent_kernel", "bias"]
     for layer in ("embedding", "lstm"):
         for own, array in zip(found[layer].values(), live[layer], strict=True):
             np.testing.assert_array_equal(own, array)
-    for layer in ("attention", "both", "each"):
-        stored = {array.tobytes() for array in found[layer].values()}
-        assert stored == {array.tobytes() for array in live[layer]}
+    stored = {array.tobytes() for array in found["attention"].values()}
+    assert stored == {array.tobytes() for array in live["attention"]}
+    for call in calls[-2:]:
+        inner = [layer.weights for layer in call.layer.inner.values() if isinstance(layer, KerasLayer)]
+        arrays = [array for weights in inner for array in weights.values()]
+        for own, array in zip(arrays, live[call.name], strict=True):
+            np.testing.assert_array_equal(own, array)
 
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)

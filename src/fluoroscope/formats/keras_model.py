@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -80,6 +80,24 @@ class Submodel:
     calls: tuple[LayerCall, ...]
     inputs: tuple[str, ...]
     outputs: tuple[tuple[str, int], ...]
+
+    def renamed(self, name: Callable[[str], str]) -> Submodel:
+        """The same with its calls called as `name` says of their names."""
+        names = {call.name: name(call.name) for call in self.calls}
+        calls = (
+            replace(
+                call,
+                name=names[call.name],
+                inputs=tuple((names.get(source, source), index) for source, index in call.inputs),
+            )
+            for call in self.calls
+        )
+        return replace(
+            self,
+            calls=tuple(calls),
+            inputs=tuple(names[own] for own in self.inputs),
+            outputs=tuple((names.get(own, own), index) for own, index in self.outputs),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,22 @@ from fluoroscope.network.protocol import FloatArray, Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """Which parts of a value Keras skips, mostly steps of a sequence.
+
+    Attributes
+    ----------
+    tensor
+        Truth values ``(batch, ...)``, false where it skips.
+    rank
+        How many axes it has without the batch: the first of those that the value has in Keras's order.
+    """
+
+    tensor: str
+    rank: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Value:
     """What a layer makes: a tensor, and how Keras sees it.
 
@@ -35,8 +51,7 @@ class Value:
     dtype
         NumPy's name of the tensor's type: float32, or that of an input of whole numbers.
     mask
-        A tensor of truth values ``(batch, ...)`` over the first axes of `shape` (mostly the steps of a
-        sequence), false where Keras skips what is there; None where nothing is skipped.
+        Which of it Keras skips; None where nothing is skipped.
     """
 
     tensor: str
@@ -44,7 +59,7 @@ class Value:
     channel: int
     moved: bool = False
     dtype: str = "float32"
-    mask: str | None = None
+    mask: Mask | None = None
 
     @property
     def rank(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import reduce
 
 from fluoroscope.formats.keras_translate.builder import Value
+from fluoroscope.formats.keras_translate.masking import concatenated
 from fluoroscope.formats.keras_translate.step import Step
 from fluoroscope.network.protocol import Shape
 
@@ -48,7 +49,7 @@ def concatenate(step: Step) -> Value:
         else:
             shape.append(known[0] if known else None)
     tensor = step.node("Concat", *(value.tensor for value in values), axis=values[0].axis(place))
-    return replace(values[0], tensor=tensor, shape=tuple(shape))
+    return replace(values[0], tensor=tensor, shape=tuple(shape), mask=concatenated(step, place + 1))
 
 
 def _aligned(step: Step) -> list[Value]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from fluoroscope.formats.keras_model import KerasModel, LayerCall
+from collections.abc import Sequence
+
+from fluoroscope.formats.keras_model import LayerCall
 from fluoroscope.formats.keras_translate.options import DataFormat
 
 _OPAQUE = frozenset({"Flatten", "Reshape", "Dense", "RepeatVector"})
 """Layers that read values in Keras's order, whatever it means."""
 
 
-def reader_formats(model: KerasModel) -> dict[str, DataFormat]:
+def reader_formats(calls: Sequence[LayerCall]) -> dict[str, DataFormat]:
     """For each call, how the first layer behind it that says so takes its axes.
 
     An input of a ``channels_first`` model says nothing of that itself; its first convolution does. Layers
     that work element by element pass on what is asked of them; Permute turns it round.
     """
     formats: dict[str, DataFormat] = {}
-    for call in reversed(model.calls):
+    for call in reversed(calls):
         wish = _wish(call, formats.get(call.name))
         if wish is not None:
             for parent, _ in call.inputs:

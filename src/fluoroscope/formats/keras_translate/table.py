@@ -15,12 +15,15 @@ from fluoroscope.formats.keras_translate import (
     dotting,
     encoding,
     locally_connected,
+    embedding,
+    masking,
     merging,
     normalization,
     pooling,
     preprocessing,
     reshaping,
     spectra,
+    wrappers,
 )
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.step import Step
@@ -177,6 +180,9 @@ TABLE: Mapping[str, LayerType] = {
     "Reshape": LayerType(family="reshape", translate=reshaping.reshape),
     "Permute": LayerType(family="reshape", translate=reshaping.permute),
     "RepeatVector": LayerType(family="reshape", translate=reshaping.repeat_vector),
+    "Embedding": LayerType(family="dense", translate=embedding.embedding, variables=("embeddings",)),
+    "Masking": LayerType(family="other", translate=masking.masking),
+    "TimeDistributed": LayerType(family="other", translate=wrappers.time_distributed),
     "Rescaling": LayerType(family="preprocessing", translate=preprocessing.rescaling),
     "Normalization": LayerType(
         family="preprocessing",
@@ -223,3 +229,8 @@ TABLE: Mapping[str, LayerType] = {
 
 UNTRAINED = frozenset(name for entry in TABLE.values() for name in (*entry.statistics, *entry.state))
 """Variables that training never changes, whatever layer they belong to."""
+
+TAKE_INTEGERS = frozenset(
+    {"Embedding", *(kind for kind, entry in TABLE.items() if entry.translate is core.unchanged)}
+)
+"""Layers that take whole numbers as they are. All others are given float32, which they make of them."""

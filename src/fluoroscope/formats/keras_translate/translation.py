@@ -6,17 +6,24 @@ computes there. A layer without a translation, and what depends on it, gets a ro
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
-from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
+from fluoroscope.formats.keras_arguments import Arguments
+from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall, Submodel
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras_translate.masking import settled
 from fluoroscope.formats.keras_translate.options import brief, described
 from fluoroscope.formats.keras_translate.orientation import reader_formats
-from fluoroscope.formats.keras_translate.step import DoesNotFit, Step, elements
-from fluoroscope.formats.keras_translate.table import TABLE, UNTRAINED
+from fluoroscope.formats.keras_translate.step import Applied, DoesNotFit, Shown, Step, elements
+from fluoroscope.formats.keras_translate.table import TABLE, TAKE_INTEGERS, UNTRAINED
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
-from fluoroscope.network.protocol import Layer, Shape
+from fluoroscope.network.protocol import Family, Layer, Shape
+
+_WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+"""Types of inputs that stay as they are; all others are computed with in float32."""
 
 _LARGEST_OUTPUT = 2**40
 """Numbers in one layer's output for one picture: beyond any memory, and what 64-bit sizes still hold."""
@@ -53,7 +60,8 @@ def translate(model: KerasModel, *, size: tuple[int, int] | None = None) -> Laye
     if size is not None and min(size) < 1:
         raise UsageError(f"A picture has at least one pixel each way, not {size[0]} x {size[1]}.")
     try:
-        return _Translation(model, size).graph()
+        builder = GraphBuilder(reserved=(call.name for call in model.calls))
+        return _Translation(model, builder, version=model.keras_version, size=size).graph()
     except DoesNotFit as error:
         if size is None:
             raise
@@ -65,18 +73,64 @@ def output_name(call: str, index: int) -> str:
     return call if index == 0 else f"{call}:{index}"
 
 
-class _Translation:
-    """The state of one translation: what has been made so far."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """What a model in a wrapper is called on.
 
-    def __init__(self, model: KerasModel, size: tuple[int, int] | None) -> None:
+    Attributes
+    ----------
+    fed
+        Values for its input layers, by the names of their calls.
+    parents
+        The rows that these come from.
+    shown
+        From a value in the model to what its row shows.
+    """
+
+    fed: Mapping[str, Value]
+    parents: tuple[str, ...]
+    shown: Shown
+
+
+class _Translation:
+    """The state of one translation: what has been made so far.
+
+    Parameters
+    ----------
+    model
+        What is translated.
+    builder
+        Collects what is emitted.
+    version
+        Of the Keras that wrote it.
+    size
+        Height and width for free sizes of its inputs.
+    around
+        Where the model is one in a wrapper: what it is called on.
+    """
+
+    def __init__(
+        self,
+        model: KerasModel | Submodel,
+        builder: GraphBuilder,
+        *,
+        version: tuple[int, int],
+        size: tuple[int, int] | None = None,
+        around: _Around | None = None,
+    ) -> None:
         self._model = model
+        self._builder = builder
+        self._version = version
+        self._formats = reader_formats(model.calls)
         self._size = size
-        self._formats = reader_formats(model)
-        self._builder = GraphBuilder(reserved=(call.name for call in model.calls))
+        self._around = around
         self._values: dict[str, tuple[Value, ...]] = {}
         self._problems: dict[str, str] = {}
         self._inputs: dict[str, GraphInput] = {}
         self._counted: set[int] = set()
+        self._shown: Shown = around.shown if around is not None else lambda value: value
+        # Of models in wrappers: they come before the wrapper.
+        self._inner_rows: list[LayerOutput] = []
 
     def graph(self) -> LayerGraph:
         rows = [row for call in self._model.calls for row in self._rows(call)]
@@ -94,10 +148,18 @@ class _Translation:
             outputs=tuple(dict.fromkeys(self._output(*output) for output in self._model.outputs)),
         )
 
+    def part(self) -> tuple[list[LayerOutput], tuple[Value, ...], str | None]:
+        """A model in a wrapper: its rows, and its outputs or the reason why it has none."""
+        rows = [row for call in self._model.calls for row in self._rows(call)]
+        for name, _ in self._model.outputs:
+            if name in self._problems:
+                return rows, (), self._problems[name]
+        return rows, tuple(self._values[name][index] for name, index in self._model.outputs), None
+
     def _rows(self, call: LayerCall) -> list[LayerOutput]:
         """The row of a call's output; of further outputs rows of their own behind it."""
         layer = call.layer
-        parents = [self._parent(call, *source) for source in call.inputs]
+        parents = self._parents(call)
         blocked = next((self._problems[name] for name, _ in call.inputs if name in self._problems), None)
         step: Step | None = None
         if blocked is not None:
@@ -106,25 +168,28 @@ class _Translation:
         else:
             tensors = [self._values[name][index] for name, index in call.inputs]
             step, problem = self._attempt(call, tensors)
+        before, self._inner_rows = self._inner_rows, []
         parameters, trainable = self._count(layer)
-        entry = TABLE.get(layer.kind)
-        values = self._values.get(call.name, ())
+        values = [self._shown(value) for value in self._values.get(call.name, ())]
+        pre = step.pre if step is not None else None
+        if pre is not None and step is not None and self._around is not None:
+            pre = self._shown(step.like(self._values[call.name][0], pre)).tensor
         first = LayerOutput(
             layer=Layer(
                 name=call.name,
                 kind=layer.kind,
-                family=entry.family if entry is not None else "other",
+                family=_family(layer),
                 shape=values[0].channels_last if values else (),
                 parameters=parameters,
                 trainable=trainable,
                 inputs=tuple(parents),
                 activation=step.activation if step is not None else None,
-                has_pre=step is not None and step.pre is not None,
+                has_pre=pre is not None,
                 problem=problem,
             ),
             tensor=values[0].tensor if values else None,
             channel_axis=values[0].channel_axis if values else 1,
-            pre=step.pre if step is not None else None,
+            pre=pre,
         )
         further = [
             LayerOutput(
@@ -142,10 +207,15 @@ class _Translation:
             )
             for index, value in enumerate(values[1:], 1)
         ]
-        return [first, *further]
+        return [*before, first, *further]
+
+    def _parents(self, call: LayerCall) -> list[str]:
+        """The rows that a call takes its tensors from."""
+        if self._around is not None and call.name in self._around.fed:
+            return list(self._around.parents)
+        return [self._parent(call, *source) for source in call.inputs]
 
     def _parent(self, call: LayerCall, name: str, index: int) -> str:
-        """The row that a call takes its tensor from."""
         if name not in self._values and name not in self._problems:
             raise DamagedFile(
                 f"{described(call.layer)} takes the output of {brief(name)}, which does not come before it."
@@ -164,43 +234,16 @@ class _Translation:
 
     def _attempt(self, call: LayerCall, tensors: list[Value]) -> tuple[Step | None, str | None]:
         """Translate a call; returns the step that did, or the reason why there is none."""
-        layer = call.layer
-        if layer.problem is not None:
-            problem = f"{described(layer)} cannot be run: {layer.problem}"
-        elif layer.kind not in TABLE:
-            problem = f"{described(layer)} has no translation; what comes before it can be shown."
-        else:
-            try:
-                return self._translated(call, tensors), None
-            except UnsupportedLayer as error:
-                problem = str(error)
-        self._problems[call.name] = problem
-        return None, problem
+        try:
+            return self._translated(call, tensors), None
+        except UnsupportedLayer as error:
+            self._problems[call.name] = str(error)
+            return None, str(error)
 
     def _translated(self, call: LayerCall, tensors: list[Value]) -> Step:
-        layer, entry = call.layer, TABLE[call.layer.kind]
-        step = Step(
-            self._builder,
-            call.name,
-            layer,
-            tensors,
-            arguments=call.arguments,
-            keras_version=self._model.keras_version,
-            reader_format=self._formats.get(call.name, "channels_last"),
-        )
         begun = len(self._builder.nodes)
-        is_input = layer.kind == "InputLayer" and not tensors
-        made = self._input(step) if is_input else entry.translate(step)
-        values = made if isinstance(made, tuple) else (made,)
-        _check_variables(layer, step.used.union(entry.state))
-        step.options.refuse_unread()
-        step.arguments.refuse_unread()
-        for value in values:
-            if elements(value.shape) > _LARGEST_OUTPUT:
-                raise BudgetExceeded(
-                    f"{described(layer)} declares an output of {value.channels_last}, more than "
-                    f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
-                )
+        step = self._step(call, call.layer, tensors, call.arguments, self._shown)
+        values = self._run(step)
         if step.pre is not None:
             step.pre = self._named(step.pre, self._builder.unique(f"{call.name}:pre"), begun)
         named: dict[str, str] = {}
@@ -213,12 +256,101 @@ class _Translation:
         )
         return step
 
+    def _step(
+        self,
+        call: LayerCall,
+        layer: KerasLayer,
+        tensors: Sequence[Value],
+        arguments: Arguments | None,
+        shown: Shown,
+    ) -> Step:
+        """What the translation of `layer`, which is that of the call or one in it, is given."""
+        if layer.problem is not None:
+            raise UnsupportedLayer(f"{described(layer)} cannot be run: {layer.problem}")
+        if layer.kind not in TABLE:
+            raise UnsupportedLayer(
+                f"{described(layer)} has no translation; what comes before it can be shown."
+            )
+
+        def wrapped(
+            inner: KerasLayer | Submodel, values: Sequence[Value], arguments: Arguments, own: Shown
+        ) -> Applied:
+            return self._apply(call, inner, values, arguments, lambda value: shown(own(value)))
+
+        if layer.kind not in TAKE_INTEGERS:
+            tensors = [self._builder.as_floats(tensor) for tensor in tensors]
+        return Step(
+            self._builder,
+            call.name,
+            layer,
+            tensors,
+            arguments=arguments,
+            keras_version=self._version,
+            reader_format=self._formats.get(call.name, "channels_last"),
+            wrapped=wrapped,
+        )
+
+    def _run(self, step: Step) -> tuple[Value, ...]:
+        """Emit a layer, and check that all that the file says of it was understood."""
+        layer, entry = step.layer, TABLE[step.layer.kind]
+        is_input = layer.kind == "InputLayer" and not step.inputs
+        made = self._input(step) if is_input else entry.translate(step)
+        values = settled(step, made if isinstance(made, tuple) else (made,))
+        _check_variables(layer, step.used.union(entry.state))
+        step.options.refuse_unread()
+        step.arguments.refuse_unread()
+        for value in values:
+            if elements(value.shape) > _LARGEST_OUTPUT:
+                raise BudgetExceeded(
+                    f"{described(layer)} declares an output of {value.channels_last}, more than "
+                    f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
+                )
+        return values
+
+    def _apply(
+        self,
+        call: LayerCall,
+        inner: KerasLayer | Submodel,
+        values: Sequence[Value],
+        arguments: Arguments,
+        shown: Shown,
+    ) -> Applied:
+        """Call what a wrapper holds; the layers of a model in it get rows."""
+        if isinstance(inner, KerasLayer):
+            step = self._step(call, inner, values, arguments, shown)
+            made = self._run(step)
+            pre = None if step.pre is None else step.like(made[0], step.pre)
+            return Applied(values=made, activation=step.activation, pre=pre, made=frozenset(step.made))
+        if len(values) != len(inner.inputs):
+            raise DamagedFile(
+                f"Model {brief(inner.name)} takes {len(inner.inputs)} inputs, not {len(values)}."
+            )
+        begun = len(self._builder.nodes)
+        # Its wrapper may be called more than once, and it with it.
+        renamed = inner.renamed(self._builder.unique)
+        around = _Around(
+            fed=dict(zip(renamed.inputs, values, strict=True)),
+            parents=tuple(dict.fromkeys(self._parents(call))),
+            shown=shown,
+        )
+        part = _Translation(renamed, self._builder, version=self._version, around=around)
+        rows, made, problem = part.part()
+        self._inner_rows += rows
+        if problem is not None:
+            raise UnsupportedLayer(f"{described(call.layer)} wraps a model that cannot be run. {problem}")
+        tensors = (name for node in self._builder.nodes[begun:] for name in node.output)
+        return Applied(values=made, made=frozenset(tensors))
+
     def _named(self, tensor: str, name: str, begun: int) -> str:
         self._builder.rename(tensor, name, since=begun)
         return name
 
     def _input(self, step: Step) -> Value:
         """An input of the whole model: channels first if a picture (three axes), else as Keras has it."""
+        if self._around is not None:
+            for name in step.layer.config:
+                step.options.raw(name)  # what comes in decides
+            return self._around.fed[step.name]
         given = step.options.raw("batch_shape")
         if not isinstance(given, (list, tuple)) or not given:
             step.damaged(f"has batch_shape={brief(given)}, not a list of sizes with the batch first")
@@ -232,12 +364,20 @@ class _Translation:
         if len(shape) == 3:
             shape = self._sized(shape, channel)
         moved = len(shape) > 2 and not first
-        value = Value(tensor=step.name or "input", shape=shape, channel=channel, moved=moved)
+        dtype: Any = step.options.raw("dtype")
+        value = Value(
+            tensor=step.name or "input",
+            shape=shape,
+            channel=channel,
+            moved=moved,
+            dtype=dtype if dtype in _WHOLE else "float32",
+        )
         self._inputs[step.name] = GraphInput(
             tensor=value.tensor,
             layer=step.name,
             shape=(None, *value.tensor_shape),
             channel_axis=value.channel_axis,
+            dtype=value.dtype,
         )
         return value
 
@@ -262,7 +402,18 @@ class _Translation:
         self._counted.add(id(layer))
         sizes = {name: array.size for name, array in layer.weights.items()}
         trained = sum(size for name, size in sizes.items() if name not in UNTRAINED)
-        return sum(sizes.values()), trained if layer.trainable else 0
+        counts = [(sum(sizes.values()), trained if layer.trainable else 0)]
+        # The layers of a model in a wrapper have rows of their own.
+        counts += [self._count(inner) for inner in layer.inner.values() if isinstance(inner, KerasLayer)]
+        return sum(count for count, _ in counts), sum(count for _, count in counts)
+
+
+def _family(layer: KerasLayer) -> Family:
+    """Of a layer for each step of a sequence, that of the layer."""
+    inner = layer.inner.get("layer")
+    if isinstance(inner, KerasLayer):
+        return _family(inner)
+    return TABLE[layer.kind].family if layer.kind in TABLE else "other"
 
 
 def _check_variables(layer: KerasLayer, known: set[str]) -> None:
