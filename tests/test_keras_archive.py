@@ -117,7 +117,7 @@ def test_bfloat16_is_widened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("framework_name", FRAMEWORKS)
 def test_weights_of_layers_inside_layers(framework_name: str, tmp_path: Path) -> None:
-    """Recurrent layers keep theirs in a cell, wrappers in layers; of attention the file's own paths are kept."""
+    """Recurrent layers keep theirs in a cell, wrappers in layers; of attention the file tells."""
     keras = framework(framework_name)
     k = keras.layers
     entry = keras.Input((6,))
