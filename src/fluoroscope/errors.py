@@ -7,6 +7,8 @@ command line.
 
 from __future__ import annotations
 
+from typing import Literal
+
 
 class FluoroscopeError(Exception):
     """Base of all errors raised on purpose."""
@@ -72,3 +74,25 @@ class BudgetExceeded(FluoroscopeError, MemoryError):
     """Refused before allocation: the sizes declared are over the stated budget."""
 
     exit_code = 5
+
+
+class WorkerFailed(FluoroscopeError, RuntimeError):
+    """The process that a network was opened or run in did not finish. The next call starts a new one.
+
+    Attributes
+    ----------
+    reason
+        ``crash``: it ended by itself. ``timeout``, ``memory``: it was over a limit, and was stopped.
+        ``protocol``: it said what cannot be, and was stopped. ``cancelled``, ``closed``: by the caller.
+        ``start``: there is none, because it could not be started.
+    """
+
+    exit_code = 7
+
+    def __init__(
+        self,
+        message: str,
+        reason: Literal["crash", "timeout", "memory", "protocol", "cancelled", "closed", "start"] = "crash",
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason

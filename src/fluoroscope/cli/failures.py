@@ -22,6 +22,7 @@ TITLES = {
     3: "The network cannot be opened",
     4: "The picture cannot be read",
     5: "Over the memory budget",
+    7: "The process of the network failed",
 }
 """Heading of an error by its exit code."""
 

@@ -69,6 +69,7 @@ def open_network(
     *,
     budget: Budget | None = None,
     threads: int = 0,
+    isolate: bool = False,
 ) -> Network:
     """Open a trained network.
 
@@ -83,6 +84,10 @@ def open_network(
         Limits; 2 GiB of memory by default.
     threads
         Threads for running it; 0 for one a core.
+    isolate
+        Open and run it in a child process of its own (an `IsolatedNetwork`): a crash, a hang or too much
+        memory there ends that process only, as `WorkerFailed`. See `fluoroscope.network.worker.limits` for
+        what is guaranteed where.
 
     Raises
     ------
@@ -91,12 +96,35 @@ def open_network(
         `UnsupportedLayer`, `WeightMismatch`.
     BudgetExceeded
         The sizes that the file declares are over the budget.
+    WorkerFailed
+        With `isolate`: the process crashed, or was over a limit.
     """
     if isinstance(source, Network):
         return source
     budget = budget or Budget()
     path = None if isinstance(source, bytes) else _path(source)
+    if isolate:
+        from fluoroscope.formats.isolation import open_isolated
+
+        return open_isolated(
+            source if isinstance(source, bytes) else None, path, budget, {"threads": threads}
+        )
     data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
+    return open_content(data, path, budget, threads=threads)
+
+
+def open_content(
+    data: bytes, path: str | None, budget: Budget, *, threads: int = 0, sha256: str | None = None
+) -> OnnxNetwork:
+    """`open_network` for what was read already.
+
+    Parameters
+    ----------
+    path
+        Where it was read from; None for bytes.
+    sha256
+        Of `data`, if somebody knows it; None to find it out.
+    """
     label = repr(path) if path is not None else "These bytes"
     name = Path(path).stem if path is not None else "network"
     try:
@@ -107,7 +135,7 @@ def open_network(
             format=form.name,
             writer=opened.writer,
             backend=opened.backend,
-            sha256=hashlib.sha256(data).hexdigest(),
+            sha256=hashlib.sha256(data).hexdigest() if sha256 is None else sha256,
             size=len(data),
             notes=(*opened.notes, *_weight_notes(opened.graph.weights)),
         )

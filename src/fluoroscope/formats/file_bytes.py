@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, NetworkError, UnknownFormat
 from fluoroscope.formats.foreign import SAVED_MODEL
@@ -32,28 +33,38 @@ def read_file(path: Path, budget: Budget) -> bytes:
     DamagedFile
         It became shorter while it was read.
     """
-    if path.is_dir():
-        raise folder_error(path)
-    try:
-        handle = os.open(path, _OPEN)
+    with open_file(path, budget) as file:
+        size = os.fstat(file.fileno()).st_size
         try:
-            size = _regular_size(path, os.fstat(handle), budget)
-            with open(handle, "rb", closefd=False) as file:
-                data = file.read(size)
-        finally:
-            os.close(handle)
-    except FileNotFoundError as error:
-        raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error
-    except OSError as error:
-        raise NetworkError(f"{str(path)!r} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        if isinstance(error, NetworkError):
-            raise
-        # A path with a zero byte in it.
-        raise NetworkError(f"{str(path)!r} cannot be read: {error}.") from error
+            data = file.read(size)
+        except OSError as error:
+            raise _unreadable(path, error) from error
     if len(data) < size:
         raise DamagedFile(f"{str(path)!r} became shorter while it was read. Is it still being written?")
     return data
+
+
+def open_file(path: Path, budget: Budget) -> IO[bytes]:
+    """A regular file that may be read whole; errors as of `read_file`. To be closed by the caller."""
+    if path.is_dir():
+        raise folder_error(path)
+    try:
+        file = open(os.open(path, _OPEN), "rb")  # noqa: SIM115 - it is handed over
+    except FileNotFoundError as error:
+        raise NetworkError(f"There is no file {str(path)!r}. Paths are relative to {Path.cwd()}.") from error
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a zero byte in it.
+        raise _unreadable(path, error) from error
+    try:
+        _check(path, os.fstat(file.fileno()), budget)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> NetworkError:
+    return NetworkError(f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}.")
 
 
 def is_saved_model(path: Path) -> bool:
@@ -69,7 +80,7 @@ def folder_error(path: Path) -> NetworkError:
     return UnknownFormat(f"{str(path)!r} is a folder. Give the path of a network file.")
 
 
-def _regular_size(path: Path, status: os.stat_result, budget: Budget) -> int:
+def _check(path: Path, status: os.stat_result, budget: Budget) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UnknownFormat(f"{str(path)!r} is no regular file. Give the path of a network file.")
     if status.st_size > budget.memory:
@@ -78,4 +89,3 @@ def _regular_size(path: Path, status: os.stat_result, budget: Budget) -> int:
             f"{human_bytes(budget.memory)} files up to that size are read. Raise it: "
             f"--memory, or budget=Budget(memory=...)."
         )
-    return status.st_size

@@ -26,16 +26,23 @@ class Budget:
     work
         Multiplications in one run. 10**13 by default, a few minutes of a small computer; the largest network
         of ``keras.applications`` takes 6 * 10**10 a picture.
+    seconds
+        For opening it, and for each run. Held in a child process (``isolate=True``), which can be stopped;
+        in this one `work` stands for it.
     """
 
     memory: int = 2 * GIB
     work: int = 10**13
+    seconds: float = 60
 
     def __post_init__(self) -> None:
         if self.memory <= 0:
             raise UsageError(f"A memory budget is a positive number of bytes, not {self.memory}.")
         if self.work <= 0:
             raise UsageError(f"A work budget is a positive number of multiplications, not {self.work}.")
+
+        if not self.seconds > 0:
+            raise UsageError(f"A time limit is a positive number of seconds, not {self.seconds}.")
 
     def allow(self, size: int, what: str, instead: str = "") -> None:
         """Raise `BudgetExceeded` when `size` bytes for `what` are over the budget.

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import LayerNotFound, NetworkError, UnsupportedLayer, UsageError
+from fluoroscope.errors import NetworkError, UnsupportedLayer, UsageError
 from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.cost import Cost, cost
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
-from fluoroscope.network.requests import named_arrays, no_such_layer
+from fluoroscope.network.requests import named_arrays, no_such_layer, nothing_before
 from fluoroscope.network.selection import PRE
 from fluoroscope.network.session import Session
 from fluoroscope.network.summary import summary_html, summary_text
@@ -195,10 +195,7 @@ class OnnxNetwork:
             row = self._row(name.removesuffix(PRE))
             tensor = row.pre
             if tensor is None and row.layer.problem is None:
-                raise LayerNotFound(
-                    f"{row.layer.name!r} has no fused activation, so nothing before it: "
-                    f"ask for {row.layer.name!r}."
-                )
+                raise nothing_before(row.layer.name)
         if tensor is None:
             raise UnsupportedLayer(f"{row.layer.name!r} cannot be run: {row.layer.problem}")
         return tensor, row.channel_axis

@@ -67,6 +67,11 @@ def no_such_layer(name: str, names: Collection[str]) -> LayerNotFound:
     return LayerNotFound(f"No layer is called {name!r}.{hint}")
 
 
+def nothing_before(name: str) -> LayerNotFound:
+    """The error for ``name:pre`` of a layer without a fused activation."""
+    return LayerNotFound(f"{name!r} has no fused activation, so nothing before it: ask for {name!r}.")
+
+
 def _check(array: NDArray[Any], spec: InputSpec) -> None:
     fits = array.shape[1:] == spec.shape or (
         array.ndim == len(spec.shape) + 1

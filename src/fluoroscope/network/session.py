@@ -13,6 +13,7 @@ from fluoroscope.network.budget import Budget
 from fluoroscope.network.cost import cost
 from fluoroscope.network.graph import GraphInput, LayerGraph
 from fluoroscope.network.nodes import needed_nodes, reads
+from fluoroscope.network.telemetry import forbid_telemetry
 from fluoroscope.network.tensors import TensorType
 from fluoroscope.network.tracing import trace
 
@@ -161,6 +162,7 @@ def _start(
     threads: int,
 ) -> onnxruntime.InferenceSession:
     """A session whose weights are our own arrays: not copied into a message, not written to a file."""
+    forbid_telemetry()
     import onnxruntime
     from onnx import TensorProto, helper
 

@@ -1,0 +1,40 @@
+"""Network files opened in a child process: what goes there, and what is done with it there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fluoroscope.formats import open_content
+from fluoroscope.formats.file_bytes import open_file
+from fluoroscope.network.budget import Budget
+from fluoroscope.network.protocol import Network
+from fluoroscope.network.worker import Content, IsolatedNetwork, isolated
+
+_FILE = "file"
+"""What the network's file is called on its way."""
+
+
+def open_isolated(
+    data: bytes | None, path: str | None, budget: Budget, options: Mapping[str, Any]
+) -> IsolatedNetwork:
+    """`open_network` with ``isolate=True``.
+
+    Parameters
+    ----------
+    data, path
+        The bytes of a file, or where it is.
+    options
+        Those of `open_content`.
+    """
+    content: Content = data if data is not None else partial(open_file, Path(path or ""), budget)
+    sent = {"path": path, "memory": budget.memory, "work": budget.work, "options": dict(options)}
+    return isolated(f"{__name__}:open_there", {_FILE: content}, sent, path=path, budget=budget)
+
+
+def open_there(contents: Mapping[str, bytes], sent: Mapping[str, Any]) -> Network:
+    """Open a network in the child process; its file is hashed by the parent."""
+    budget = Budget(memory=sent["memory"], work=sent["work"])
+    return open_content(contents[_FILE], sent["path"], budget, sha256="", **sent["options"])
