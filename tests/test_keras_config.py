@@ -789,10 +789,39 @@ class TestActivations:
             ({"class_name": "ELU", "config": {"alpha": 1.0}}, "elu"),
             ({"class_name": "Softmax", "config": {"axis": -1}}, "softmax"),
             ({"class_name": "Activation", "config": {"activation": "tanh"}}, "tanh"),
+            ("h_swish", "hard_silu"),
+            ("gelu_new", "gelu_tanh"),
+            ("log_softmax_v2", "log_softmax"),
+            ("sin", "sin"),
+            ("Custom>hard_swish", "hard_silu"),
+            ("Custom>gelu", "gelu"),
+            ("Addons>gelu", "gelu_tanh"),  # whose default is the approximation
+            ("Addons>softshrink", "soft_shrink"),
+            ({"class_name": "function", "config": "mish", "registered_name": "mine>mish"}, "mish"),
+            ({"class_name": "function", "config": "Custom>mish", "registered_name": "Custom>mish"}, "mish"),
         ],
     )
     def test_every_spelling(self, value: Any, name: str) -> None:
         assert keras_activations.canonical(value, major=3) == (name, None)
+
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            ("Custom>swish", "swish"),
+            ({"class_name": "function", "config": "mish", "registered_name": "mine>mish"}, "mish"),
+            ("swish", None),
+            ("Addons>mish", None),
+            ({"class_name": "ReLU", "config": {}, "registered_name": "mine>relu6"}, None),
+        ],
+    )
+    def test_functions_known_by_a_public_name_are_told(self, value: Any, told: str | None) -> None:
+        config = sequential(layer("Dense", "d", units=1, activation=value, batch_input_shape=[None, 2]))
+        _, notes = read_config(config, major=2, limits=Limits())
+        assert [note for note in notes if "read as the public function" in note] == (
+            [f"the author's own activation {told!r} is read as the public function of that name"]
+            if told
+            else []
+        )
 
     @pytest.mark.parametrize(
         ("kind", "given", "options"),
@@ -823,6 +852,8 @@ class TestActivations:
         ("value", "problem"),
         [
             ("my_act", "'my_act' is none of Keras's"),
+            ("threshold", "'threshold' is none of Keras's"),
+            ("Addons>snake", "'Addons>snake' is none of Keras's"),
             ("Custom>relu", "'Custom>relu' is none of Keras's"),
             (
                 {"class_name": "function", "config": "relu", "registered_name": "mine>relu"},

@@ -248,6 +248,31 @@ def test_the_value_before_an_activation():
     np.testing.assert_array_equal(out["it:pre"], [[2, -2]])
 
 
+def test_public_functions_are_those_of_torch():
+    import torch
+
+    x = np.linspace(-6, 6, 97, dtype=np.float32)
+    given = torch.from_numpy(x)
+    wanted = {
+        "gelu": torch.nn.functional.gelu(given),
+        "gelu_tanh": torch.nn.functional.gelu(given, approximate="tanh"),
+        "quick_gelu": given * torch.sigmoid(1.702 * given),
+        "lisht": given * torch.tanh(given),
+        "mish": torch.nn.functional.mish(given),
+        "hard_silu": torch.nn.functional.hardswish(given),
+        "abs": given.abs(),
+        "cos": given.cos(),
+        "erf": given.erf(),
+        "sin": given.sin(),
+        "sqrt": given.sqrt(),
+        "square": given.square(),
+    }
+    calls = [(layer("Activation", name, activation=name), ["input"]) for name in wanted]
+    found = network(*calls, shape=[97]).run(x[None], list(wanted))
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name][0], values.numpy(), rtol=1e-5, atol=2e-6, err_msg=name)
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [
@@ -470,7 +495,7 @@ def test_a_kind_that_is_not_known():
         (
             "activation",
             "threshold",
-            "has activation='threshold', which has no translation. Translated are celu",
+            "has activation='threshold', which has no translation. Translated are abs, celu",
         ),
         ("magic", 3, "has magic=3, which has no translation. Nothing is known of this option"),
         ("padding", "full", "has padding='full', which has no translation. Translated are same, valid"),

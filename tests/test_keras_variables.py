@@ -66,6 +66,8 @@ def test_the_others_have_none(kind: str) -> None:
     keras = framework("tf_keras")
     if not hasattr(keras.layers, kind):
         keras = framework("keras")
+    if not hasattr(keras.layers, kind):
+        return
     if kind in ("InputLayer", "Merge", "Identity", "RandomCrop", *WRAPPERS):
         return
     needs: dict[str, Any] = {

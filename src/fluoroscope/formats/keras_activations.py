@@ -9,12 +9,44 @@ LINEAR = "linear"
 
 _NAMES = frozenset(
     (
-        "celu elu exponential gelu glu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear "
-        "log_sigmoid log_softmax mish relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign "
-        "sparse_plus sparse_sigmoid sparsemax squareplus tanh tanh_shrink threshold"
+        "abs celu cos elu erf exponential gelu gelu_tanh glu hard_shrink hard_sigmoid hard_silu hard_tanh "
+        "leaky_relu linear lisht log_sigmoid log_softmax mish quick_gelu relu relu6 selu sigmoid silu sin "
+        "soft_shrink softmax softplus softsign sparse_plus sparse_sigmoid sparsemax sqrt square squareplus "
+        "tanh tanh_shrink"
     ).split()
 )
-_ALIASES = {"swish": "silu", "hard_swish": "hard_silu", "softmax_v2": "softmax", "identity": LINEAR}
+_ALIASES = {
+    "approximate_gelu": "gelu_tanh",
+    "exp": "exponential",
+    "gelu_fast": "gelu_tanh",
+    "gelu_new": "gelu_tanh",
+    "h_swish": "hard_silu",
+    "hard_swish": "hard_silu",
+    "hardswish": "hard_silu",
+    "hswish": "hard_silu",
+    "identity": LINEAR,
+    "log_softmax_v2": "log_softmax",
+    "softmax_v2": "softmax",
+    "swish": "silu",
+}
+"""Names that TensorFlow's functions have, and those under which public code adds functions of its own."""
+
+_PUBLIC = {
+    name: _ALIASES.get(name, name)
+    for name in "gelu gelu_new h_swish hard_swish hardswish hswish mish quick_gelu relu6 silu swish".split()
+}
+"""Names that mean one thing wherever they are published, also where an author registered their own."""
+
+_ADDONS = {
+    "gelu": "gelu_tanh",
+    "hardshrink": "hard_shrink",
+    "lisht": "lisht",
+    "mish": "mish",
+    "softshrink": "soft_shrink",
+    "tanhshrink": "tanh_shrink",
+}
+"""Functions of TensorFlow Addons, with its defaults."""
+
 _KERAS2_NAMES = {"hard_sigmoid": "hard_sigmoid_keras2"}
 """clip(0.2 x + 0.5, 0, 1) up to Keras 2; since Keras 3 the name means relu6(x + 3) / 6."""
 
@@ -48,10 +80,9 @@ def canonical(value: Any, *, major: int) -> tuple[str | Mapping[str, Any], str |
     spelled = value
     if isinstance(value, dict):
         given = cast(Mapping[str, Any], value)
-        registered = given.get("registered_name")
         inner = given.get("config")
-        if given.get("class_name") == "function" and not _custom(registered):
-            spelled = inner
+        if given.get("class_name") == "function":
+            spelled = _spelled(given)
         elif given.get("class_name") == "Activation" and isinstance(inner, dict):
             return canonical(cast(Mapping[str, Any], inner).get("activation"), major=major)
         elif isinstance(inner, dict):
@@ -60,17 +91,44 @@ def canonical(value: Any, *, major: int) -> tuple[str | Mapping[str, Any], str |
             if spelled is None and kind in _LAYERS and _keras(given):
                 return {"class_name": kind, "config": _by_keras_3(kind, options)}, None
     if isinstance(spelled, str):
-        package, _, name = spelled.rpartition(">")
-        name = _ALIASES.get(name, name)
-        if name in _NAMES and not _custom(spelled if package else None):
-            return (_KERAS2_NAMES.get(name, name) if major < 3 else name), None
+        owner, name = _owner(spelled), spelled.rpartition(">")[2]
+        if owner == "Addons":
+            name = _ADDONS.get(name)
+        elif owner is not None:
+            name = _PUBLIC.get(name)
+        else:
+            name = _ALIASES.get(name, name)
+            name = (_KERAS2_NAMES.get(name, name) if major < 3 else name) if name in _NAMES else None
+        if name is not None:
+            return name, None
     return LINEAR, _problem(value)
 
 
+def assumed(value: Any) -> str | None:
+    """The public name by which an author's own function, registered under it, is understood; else None."""
+    given = cast(Mapping[str, Any], value) if isinstance(value, dict) else {"config": value}
+    spelled = _spelled(given) if given.get("class_name", "function") == "function" else None
+    owner = _owner(spelled) if isinstance(spelled, str) else None
+    name = str(spelled).rpartition(">")[2]
+    return name if owner not in (None, "Addons") and name in _PUBLIC else None
+
+
+def _spelled(given: Mapping[str, Any]) -> Any:
+    """A function's name, behind the package that it is registered in."""
+    name, registered = given.get("config"), given.get("registered_name")
+    package = registered.rpartition(">")[0] if isinstance(registered, str) else ""
+    return f"{package}>{name}" if package and isinstance(name, str) and ">" not in name else name
+
+
+def _owner(spelled: str) -> str | None:
+    """The package of ``Custom>swish``; None for a name of Keras's."""
+    package = spelled.rpartition(">")[0].split(".")[0]
+    return package if package and package not in _PACKAGES else None
+
+
 def _custom(registered: Any) -> bool:
-    """True for ``Custom>swish``: a function that the author registered, whatever Keras has of that name."""
-    package, mark, _ = registered.rpartition(">") if isinstance(registered, str) else ("", "", "")
-    return bool(mark) and package.split(".")[0] not in _PACKAGES
+    """True for ``Custom>ReLU``: a class that the author registered, whatever Keras has of that name."""
+    return isinstance(registered, str) and _owner(registered) is not None
 
 
 def _keras(given: Mapping[str, Any]) -> bool:

@@ -71,6 +71,7 @@ def read_config(config: JsonObject, *, major: int, limits: Limits) -> tuple[Mode
     policies = {str(leaf.config.get("dtype")) for leaf in root.leaves()} & _LOW_PRECISION
     notes = [f"{name} (a class of its author's) is read as the layers it lists" for name in reader.custom]
     notes += [f"dtype policy {name}: computed here in float32" for name in sorted(policies)]
+    notes += dict.fromkeys(leaf.note for leaf in root.leaves() if leaf.note is not None)
     return root, tuple(notes)
 
 

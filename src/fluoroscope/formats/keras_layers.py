@@ -99,7 +99,17 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
         config=fields,
         trainable=given.get("trainable") is not False,
         problem=problem or misfit,
+        note=_note(given),
     )
+
+
+def _note(given: Mapping[str, Any]) -> str | None:
+    """What is taken for granted of a layer that names functions of its author's."""
+    for option in ("activation", "recurrent_activation"):
+        name = keras_activations.assumed(given.get(option))
+        if name is not None:
+            return f"the author's own activation {name!r} is read as the public function of that name"
+    return None
 
 
 def is_keras_module(module: Any) -> bool:

@@ -64,6 +64,8 @@ class LayerNode:
     inner
         Of a wrapper, the layers and models in it, by the attribute that holds them in Keras (``layer``,
         ``forward_layer``, ``cell``).
+    note
+        How a doubt about it was settled; None if there was none.
     """
 
     name: str
@@ -72,6 +74,7 @@ class LayerNode:
     config: Mapping[str, Any]
     trainable: bool = True
     problem: str | None = None
+    note: str | None = None
     inner: Mapping[str, LayerNode | ModelNode] = field(default_factory=dict[str, "LayerNode | ModelNode"])
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
-from math import sqrt
+from math import pi, sqrt
 
 import numpy as np
 from onnx import TensorProto
@@ -38,6 +38,28 @@ def _gelu(step: Step, x: str) -> str:
     """``x / 2 * (1 + erf(x / sqrt(2)))``, exact: Hendrycks and Gimpel, arXiv 1606.08415."""
     erf = step.node("Erf", scaled(step, x, 1 / sqrt(2)))
     return step.node("Mul", scaled(step, x, 0.5), step.node("Add", erf, step.graph.scalar(1.0)))
+
+
+def _gelu_tanh(step: Step, x: str) -> str:
+    """The approximation of the same paper: ``x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3)))``."""
+    cube = step.node("Mul", step.node("Mul", x, x), scaled(step, x, 0.044715))
+    inner = scaled(step, step.node("Add", x, cube), sqrt(2 / pi))
+    tanh = step.node("Add", step.node("Tanh", inner), step.graph.scalar(1.0))
+    return step.node("Mul", scaled(step, x, 0.5), tanh)
+
+
+def _quick_gelu(step: Step, x: str) -> str:
+    """Their other approximation: ``x * sigmoid(1.702 * x)``."""
+    return step.node("Mul", x, step.node("Sigmoid", scaled(step, x, 1.702)))
+
+
+def _lisht(step: Step, x: str) -> str:
+    """``x * tanh(x)``: Roy et al., arXiv 1901.05894."""
+    return step.node("Mul", x, step.node("Tanh", x))
+
+
+def _square(step: Step, x: str) -> str:
+    return step.node("Mul", x, x)
 
 
 def _silu(step: Step, x: str) -> str:
@@ -128,10 +150,14 @@ def _elementwise(formula: Callable[[Step, str], str]) -> Named:
 
 
 NAMED: Mapping[str, Named] = {
+    "abs": _operator("Abs"),
     "celu": _operator("Elu", alpha=1.0),  # the two differ only where alpha is not 1
+    "cos": _operator("Cos"),
     "elu": _operator("Elu", alpha=1.0),
+    "erf": _operator("Erf"),
     "exponential": _operator("Exp"),
     "gelu": _elementwise(_gelu),
+    "gelu_tanh": _elementwise(_gelu_tanh),
     "glu": _glu,
     "hard_shrink": _operator("Shrink", lambd=0.5, bias=0.0),
     "hard_sigmoid": _operator("HardSigmoid", alpha=1 / 6, beta=0.5),
@@ -141,14 +167,17 @@ NAMED: Mapping[str, Named] = {
     "hard_tanh": _elementwise(partial(clip, low=-1.0, high=1.0)),
     "leaky_relu": _operator("LeakyRelu", alpha=0.2),
     "linear": lambda _, value: value,
+    "lisht": _elementwise(_lisht),
     "log_sigmoid": _elementwise(_log_sigmoid),
     "log_softmax": partial(along, "LogSoftmax"),
     "mish": _elementwise(_mish),
+    "quick_gelu": _elementwise(_quick_gelu),
     "relu": _operator("Relu"),
     "relu6": _elementwise(partial(clip, low=0.0, high=6.0)),
     "selu": _operator("Selu"),
     "sigmoid": _operator("Sigmoid"),
     "silu": _elementwise(_silu),
+    "sin": _operator("Sin"),
     "soft_shrink": _operator("Shrink", lambd=0.5, bias=0.5),
     "softmax": partial(along, "Softmax"),
     "softplus": _operator("Softplus"),
@@ -156,10 +185,12 @@ NAMED: Mapping[str, Named] = {
     "sparse_plus": _elementwise(_sparse_plus),
     "sparse_sigmoid": _operator("HardSigmoid", alpha=0.5, beta=0.5),
     "sparsemax": _sparsemax,
+    "sqrt": _operator("Sqrt"),
+    "square": _elementwise(_square),
     "squareplus": _elementwise(_squareplus),
     "swish": _elementwise(_silu),
     "tanh": _operator("Tanh"),
     "tanh_shrink": _elementwise(_tanh_shrink),
 }
-"""Every named activation of Keras 1 to 3 that can be called without arguments, and two that files name
-(``relu6``, Keras 1 and 2's ``hard_sigmoid`` under a name of its own)."""
+"""Every named activation of Keras 1 to 3 that can be called without arguments, Keras 1 and 2's
+``hard_sigmoid`` under a name of its own, and TensorFlow's and public functions that files name."""
