@@ -16,8 +16,13 @@ def value(name, shape=None, kind=TensorProto.FLOAT):
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def model(nodes, inputs, outputs, weights=None, *, opset=18, ir_version=8, **graph):
-    """A model; `outputs` may be names. Weights are arrays by name."""
+def model(nodes, inputs, outputs, weights=None, *, opset=18, ir_version=8, named=True, **graph):
+    """A model; `outputs` may be names. Weights are arrays by name.
+
+    Where `named`, nodes without a name get that of what they make: then each is a layer of its own.
+    """
+    for one in nodes if named else ():
+        one.name = one.name or next((output for output in one.output if output), "")
     made = helper.make_graph(
         nodes,
         graph.pop("name", "toy"),

@@ -1,4 +1,4 @@
-"""`.onnx` bytes to a `LayerGraph`: one row an operator that works on the picture.
+"""`.onnx` bytes to a `LayerGraph`: its nodes grouped into layers (`onnx_units` has the rule).
 
 Nothing outside the bytes is read (external data is refused), and no tensor is made before its size is known
 and within the budget: control flow is refused, and so are operators whose output's size would have to be
@@ -17,8 +17,11 @@ from fluoroscope.errors import DamagedFile, UnsupportedLayer, UsageError
 from fluoroscope.formats.onnx_inputs import graph_input
 from fluoroscope.formats.onnx_operators import FAMILIES
 from fluoroscope.formats.onnx_parsing import parse
+from fluoroscope.formats.onnx_quantized import dequantizing
 from fluoroscope.formats.onnx_rows import layer_rows
-from fluoroscope.formats.onnx_trials import Subject, examine
+from fluoroscope.formats.onnx_scopes import scopes
+from fluoroscope.formats.onnx_trials import Subject, examine, pictured_tensors
+from fluoroscope.formats.onnx_units import Units
 from fluoroscope.formats.onnx_weights import constant, weight
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.graph import LayerGraph
@@ -77,6 +80,12 @@ class OnnxFile:
         inputs = [graph_input(value, self.nodes, self.weights, size) for value in self.inputs]
         problems = _not_run(self.nodes)
         runnable = [node for node in self.nodes if problems.keys().isdisjoint(node.output)]
+        where = scopes(self.nodes)
+        pictured = pictured_tensors(self.nodes, (entry.tensor for entry in inputs))
+        units = Units(self.nodes, self.weights, pictured, self.outputs, where)
+        meant = dequantizing(runnable, (unit.tensor for unit in units.list))
+        units.show({name: node.output[0] for name, node in meant.items()})
+        runnable += meant.values()
         subject = Subject(nodes=runnable, weights=self.weights, opset=self.opset, budget=self.budget)
         try:
             inputs, found = examine(subject, inputs, problems)
@@ -85,17 +94,19 @@ class OnnxFile:
                 raise
             message = f"{self.name!r} cannot take pictures of {size[0]} x {size[1]}: {error}"
             raise UsageError(message) from error
-        rows = layer_rows(self.nodes, self.weights, inputs, found)
+        rows = layer_rows(self.nodes, units, where, self.weights, inputs, found)
         makers = {row.tensor: row.layer.name for row in rows}
+        outputs = (makers.get(units.standing_for(name, makers)) for name in self.outputs)
         return LayerGraph(
             name=self.name,
             inputs=inputs,
             nodes=runnable,
             weights=self.weights,
             rows=rows,
-            outputs=[makers[name] for name in self.outputs if name in makers],
+            outputs=list(dict.fromkeys(name for name in outputs if name is not None)),
             opset=self.opset,
             traced=found.traced,
+            whole=found.mixed if found.single else frozenset(),
         )
 
 

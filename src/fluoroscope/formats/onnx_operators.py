@@ -53,13 +53,46 @@ FAMILIES: Mapping[str, Family] = {
 }
 """Operators of ONNX's own domain that are run -> the coarse kind of layer each makes."""
 
+ACTIVATIONS: Mapping[str, str] = {
+    "Celu": "celu",
+    "Clip": "clip",
+    "Elu": "elu",
+    "Gelu": "gelu",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_swish",
+    "LeakyRelu": "leaky_relu",
+    "LogSoftmax": "log_softmax",
+    "Mish": "mish",
+    "Relu": "relu",
+    "Selu": "selu",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "Swish": "silu",
+    "Tanh": "tanh",
+    "ThresholdedRelu": "thresholded_relu",
+}
+"""Operators that can be part of the layer before them -> what the activation is called. Without weights."""
+
+REARRANGING = frozenset(
+    "Cast CastLike DequantizeLinear Dropout DynamicQuantizeLinear Expand Flatten Gather Identity "
+    "QuantizeLinear Reshape Slice Split Squeeze Transpose Unsqueeze".split()
+)
+"""Operators that move the values of one tensor elsewhere, drop some, or write them in other numbers."""
+
+WINDOWS = frozenset("AveragePool Conv ConvInteger ConvTranspose LpPool MaxPool QLinearConv".split())
+"""Operators that padding is put before."""
+
 ANY_SIZE = frozenset("ConstantOfShape Expand EyeLike OneHot Pad Range Resize Tile Upsample".split())
 """Operators whose output's size comes from a value, not from the sizes of what they take."""
 
 SHAPE_ONLY = frozenset({"Shape", "Size"})
 """What they make says nothing of what is in a picture."""
 
-SEVERAL_OUTPUTS = frozenset({"Split", "LSTM", "GRU", "RNN", "TopK"})
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+
+SEVERAL_OUTPUTS = frozenset({"Split", "TopK", *RECURRENT})
 """Operators whose further outputs are values of the network; others' are masks and statistics of training."""
 
 CHANNELS_SECOND = frozenset(

@@ -30,7 +30,7 @@ _MOST_OF_A_NODE = 4096
 """Tensors a node takes or makes, and its attributes."""
 
 _LONGEST_NAME = 1000
-_ROOM = 2**27
+_ROOM = 2**26
 """Bytes that all nodes and names of a model may take when they are decoded, beside its weights."""
 
 _SMALL_FILE = 2**22

@@ -1,4 +1,4 @@
-"""The layer table of an ONNX graph: its inputs, and each operator that makes values of a picture."""
+"""The layer table of an ONNX graph: its inputs, and each unit that makes values of a picture."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from fluoroscope.formats.onnx_operators import (
     CHANNELS_LAST,
     CHANNELS_SECOND,
     FAMILIES,
+    RECURRENT,
     SEVERAL_OUTPUTS,
     SHAPE_ONLY,
 )
+from fluoroscope.formats.onnx_scopes import Scopes
+from fluoroscope.formats.onnx_units import Unit, Units
 from fluoroscope.network.graph import GraphInput, LayerOutput
 from fluoroscope.network.nodes import integer, integers
 from fluoroscope.network.protocol import Layer, Shape
@@ -51,6 +54,8 @@ class Findings:
         is not known.
     mixed
         Tensors whose first axis is not the batch.
+    single
+        Whether one picture is run at a time: then whatever is made is that picture's.
     problems
         Tensors that cannot be computed -> why.
     """
@@ -58,20 +63,34 @@ class Findings:
     traced: Trace
     shapes: Mapping[str, tuple[int | None, ...]]
     mixed: frozenset[str]
+    single: bool
     problems: Mapping[str, str]
 
 
 def layer_rows(
     nodes: Iterable[onnx.NodeProto],
+    units: Units,
+    where: Scopes,
     weights: Mapping[str, NDArray[Any]],
     inputs: Sequence[GraphInput],
     found: Findings,
 ) -> list[LayerOutput]:
-    """The inputs, and one row for each operator whose output is a picture's, in the nodes' order.
+    """The inputs, and one row for each unit whose value is a picture's, in the order of their last nodes.
 
     Shapes, scalars and what is made of weights alone are no layers; what uses them is connected past them.
+
+    Parameters
+    ----------
+    nodes
+        In topological order.
+    units, where
+        Which of them are a layer together, and where they stand.
+    weights, inputs
+        Of the graph.
+    found
+        What is known of its tensors.
     """
-    table = _Table(weights, found)
+    table = _Table(units, where, weights, found)
     for entry in inputs:
         table.add_input(entry)
     for node in nodes:
@@ -80,9 +99,12 @@ def layer_rows(
 
 
 class _Table:
-    def __init__(self, weights: Mapping[str, NDArray[Any]], found: Findings) -> None:
+    def __init__(
+        self, units: Units, where: Scopes, weights: Mapping[str, NDArray[Any]], found: Findings
+    ) -> None:
         self.rows: list[LayerOutput] = []
         self._found = found
+        self._where = where
         self._names: dict[str, int] = {}
         self._sources: dict[str, tuple[str, ...]] = {}
         self._axes: dict[str, int] = {}
@@ -91,6 +113,21 @@ class _Table:
         self._weights = weights
         self._quantized: set[str] = set()
         self._counted: set[str] = set()
+        shown = [unit for unit in units.list if self._is_shown(unit)]
+        self._ends = {id(unit.nodes[-1]): unit for unit in shown}
+        self._units = {id(node): unit for unit in shown for node in unit.nodes}
+        self._kinds: dict[str, set[str]] = {}
+        for unit in shown:
+            self._kinds.setdefault(where.leaf(unit.main), set()).add(unit.kind)
+        self._takes: dict[int, dict[str, None]] = {}
+
+    def _is_shown(self, unit: Unit) -> bool:
+        """Whether a unit's value is of a picture: neither a single number for each nor a text."""
+        dims = self._found.shapes.get(unit.tensor)
+        kind = self._found.traced.types.get(unit.tensor)
+        numbers = kind is None or kind.dtype.kind in _NUMBERS
+        known = unit.tensor in self._found.traced.values
+        return numbers and not known and (dims is None or len(dims) >= 2)
 
     def add_input(self, entry: GraphInput) -> None:
         name = self._unique(entry.layer)
@@ -111,52 +148,79 @@ class _Table:
             return
         if node.op_type in SHAPE_ONLY:
             return
-        for place, tensor in enumerate(node.output):
-            if not tensor or tensor in self._found.traced.values:
-                continue
-            if place == 0 or self._is_further_output(node, tensor):
-                self._add(node, tensor, takes)
-            else:
-                self._sources[tensor] = takes
+        made = [name for name in node.output if name and name not in self._found.traced.values]
+        for name in made:
+            dims = self._found.shapes.get(name)
+            self._axes[name] = 1 if dims is None else self._axis(node, name, dims)
+        self._sources.update((name, takes) for name in made)
+        unit = self._units.get(id(node))
+        if unit is None:
+            return
+        self._takes.setdefault(id(unit), {}).update(dict.fromkeys(takes))
+        if id(node) not in self._ends:
+            return
+        row = self._add(unit, unit.tensor, node)
+        self._sources[made[0]] = (row,)
+        for name in made[1:]:
+            if self._is_further_output(node, name):
+                self._sources[name] = (self._add(unit, name, node),)
 
     def _is_further_output(self, node: onnx.NodeProto, tensor: str) -> bool:
         kind = self._found.traced.types.get(tensor)
-        floats = kind is not None and kind.dtype.kind == "f"
+        floats = kind is not None and kind.dtype.kind == "f" and len(kind.shape) > 1
         return floats and node.op_type in SEVERAL_OUTPUTS and tensor not in self._found.mixed
 
-    def _add(self, node: onnx.NodeProto, tensor: str, takes: tuple[str, ...]) -> None:
+    def _add(self, unit: Unit, tensor: str, last: onnx.NodeProto) -> str:
+        """A row for a tensor that a unit makes; its name."""
         dims = self._found.shapes.get(tensor)
         problem = self._found.problems.get(tensor)
-        axis = self._axes[tensor] = 1 if dims is None else self._axis(node, tensor, dims)
-        kind = self._found.traced.types.get(tensor)
-        numbers = kind is None or kind.dtype.kind in _NUMBERS
-        if (dims is not None and len(dims) < 2) or not numbers:
-            # Not values of a picture. What uses it still knows where it came from.
-            self._sources[tensor] = takes
-            return
+        axis = self._axes.get(last.output[0], 1)
+        if tensor != unit.tensor:
+            axis = self._axes[tensor]
+        shape = () if dims is None else dims
         if problem is None and tensor in self._found.mixed:
-            problem = (
-                f"the first axis of its output, {list(dims or ())}, is not the batch: what belongs to which "
-                "picture cannot be said."
-            )
-        if problem is None and dims is not None and 0 in dims:
-            problem = f"its output is empty: {list(dims)}."
-        parameters, trainable = self._parameters(node)
-        family = FAMILIES.get(node.op_type, "other")
-        name = self._unique((node.name or tensor).strip("/") or node.op_type)
+            if self._found.single:
+                # All of it is of the one picture that is run at a time.
+                shape, axis = (1, *shape), axis + 1
+            else:
+                problem = (
+                    f"the first axis of its output, {list(shape)}, is not the batch: what belongs to which "
+                    "picture cannot be said."
+                )
+        if problem is None and 0 in shape:
+            problem = f"its output is empty: {list(shape)}."
+        counts = [self._parameters(node) for node in unit.nodes if node.output[0] not in unit.spelled]
+        takes = tuple(self._takes[id(unit)])
+        family = FAMILIES.get(unit.kind, "other")
+        name = self._unique(self._name(unit))
+        before = unit.before if problem is None else None
         layer = Layer(
             name=name,
-            kind=node.op_type,
+            kind=unit.kind,
             # An operation with a constant merges nothing.
             family="other" if family == "merge" and len(takes) < 2 else family,
-            shape=() if dims is None or problem else channels_last(dims, axis),
-            parameters=parameters,
-            trainable=trainable,
+            shape=() if problem else channels_last(shape, axis),
+            parameters=sum(total for total, _ in counts),
+            trainable=sum(trainable for _, trainable in counts),
             inputs=takes,
+            activation=unit.activation,
+            has_pre=before is not None,
             problem=problem,
         )
-        self.rows.append(LayerOutput(layer=layer, tensor=None if problem else tensor, channel_axis=axis))
-        self._sources[tensor] = (name,)
+        self.rows.append(
+            LayerOutput(layer=layer, tensor=None if problem else tensor, channel_axis=axis, pre=before)
+        )
+        return name
+
+    def _name(self, unit: Unit) -> str:
+        """The module that a unit is the whole of, or its place in one. Several of one kind are its calls."""
+        scope = self._where.leaf(unit.main)
+        if scope and len(self._kinds[scope]) == 1:
+            return scope
+        paths = [self._where.of(node).path for node in unit.nodes]
+        path = self._where.of(unit.main).path
+        # The last of a function's nodes has the function's name.
+        return next((other for other in paths if path.startswith(f"{other}.")), path).strip("/") or unit.kind
 
     def _unique(self, name: str) -> str:
         """The name, with the number of its occurrence if it is there already: ``conv#2``."""
@@ -188,6 +252,11 @@ class _Table:
             return rank - 1
         if node.op_type in CHANNELS_SECOND:
             return 1
+        if node.op_type in RECURRENT:
+            return rank - 1
+        if node.op_type == "MatMul" and all(name in self._axes for name in node.input):
+            # Attention: a map for each head. Without heads of their own, they may be where the batch was.
+            return 1 if rank > 3 else 0 if tensor in self._found.mixed else rank - 1
         if node.op_type in CHANNELS_LAST and not self._is_along_axis(node, rank):
             return rank - 1
         shapes = self._found.shapes
@@ -196,6 +265,8 @@ class _Table:
         )
         if known is None or node.op_type == "Reshape":
             before = shapes.get(node.input[0], ())
+            if self._axes.get(node.input[0], 0) == len(before) - 1 > 1 and before[-1] == dims[-1]:
+                return rank - 1
             kept = self._axes.get(node.input[0], 1) == 1 and len(before) > 1 and before[1] == dims[1]
             return 1 if kept or rank >= 4 else rank - 1
         axis = self._axes[known]

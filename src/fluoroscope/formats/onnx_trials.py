@@ -98,7 +98,7 @@ def examine(
     size = _fitting_size(graph, inputs) if free else (1, 1)
     one = _attempt(graph, inputs, 1, size, forgiving=free, trial=free)
     two = _attempt(graph, inputs, 2, size, forgiving=free, trial=True)
-    pictured = _pictured(graph.nodes, inputs)
+    pictured = pictured_tensors(graph.nodes, (entry.tensor for entry in inputs))
     any_batch = one is not None and two is not None and _scales(one, two, 2, pictured)
     if one is None or (declared or 1) > 1:
         fixed = graph.trace(inputs, batch=declared or 1, size=size, forgiving=free, trial=free)
@@ -119,6 +119,7 @@ def examine(
         traced=one,
         shapes=shapes,
         mixed=frozenset(name for name, kind in one.types.items() if kind.shape[:1] != (batch or 1,)),
+        single=batch in (None, 1),
         problems={**unknown, **problems},
     )
     return [replace(entry, shape=(batch, *entry.shape[1:])) for entry in inputs], found
@@ -153,9 +154,9 @@ def _fitting_size(graph: Subject, inputs: Sequence[GraphInput]) -> tuple[int, in
     return best
 
 
-def _pictured(nodes: Sequence[onnx.NodeProto], inputs: Sequence[GraphInput]) -> set[str]:
+def pictured_tensors(nodes: Sequence[onnx.NodeProto], inputs: Iterable[str]) -> set[str]:
     """Tensors that depend on what is in the picture, and not only on its size."""
-    names = {entry.tensor for entry in inputs}
+    names = set(inputs)
     for node in nodes:
         if node.op_type not in SHAPE_ONLY and not names.isdisjoint(node.input):
             names.update(name for name in node.output if name)

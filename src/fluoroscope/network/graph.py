@@ -84,6 +84,9 @@ class LayerGraph:
         Names of the layers that are the network's outputs.
     traced
         What is known of its tensors for one picture (or the fixed batch); None where nobody has looked yet.
+    whole
+        Tensors whose first axis is no batch: for one picture all of it is that picture's, so pictures are run
+        one at a time, and it gets a batch axis in front.
     """
 
     name: str
@@ -94,6 +97,7 @@ class LayerGraph:
     outputs: Sequence[str]
     opset: int = OPSET
     traced: Trace | None = None
+    whole: frozenset[str] = frozenset()
 
     def trace(self, budget: Budget) -> Trace:
         """What is known of its tensors for one picture, free sizes left free; `traced` if that is there."""

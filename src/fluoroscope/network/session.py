@@ -57,7 +57,10 @@ class Session:
         used = {name for node in self._nodes for name in reads(node)} | set(tensors)
         self._inputs = [entry for entry in graph.inputs if entry.tensor in used]
         self._weights = {name: array for name, array in graph.weights.items() if name in used}
+        self._whole = graph.whole.intersection(tensors)
         self._batch = next((entry.shape[0] for entry in self._inputs if entry.shape[0]), None)
+        if self._whole:
+            self._batch = 1
         # A tensor that is a graph input needs no node: it is passed on.
         fed = {entry.tensor for entry in graph.inputs}
         self._outputs = [name for name in tensors if name not in fed]
@@ -130,7 +133,11 @@ class Session:
             expected.memory, f"For {pictures}, node {expected.worst}, with all that is needed by then,"
         )
         self._budget.allow_work(expected.work * rounds, f"Running {self._graph.name!r} for {pictures}")
-        return tuple((count, *(size or 0 for size in traced.types[name].shape[1:])) for name in self._outputs)
+        return tuple((count, *self._rest(name, traced.types[name].shape)) for name in self._outputs)
+
+    def _rest(self, name: str, shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        """Sizes of a tensor behind the batch axis that it has, or gets."""
+        return tuple(size or 0 for size in (shape if name in self._whole else shape[1:]))
 
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
         if self._started is None:
@@ -138,11 +145,17 @@ class Session:
                 self._graph, self._nodes, self._inputs, self._outputs, self._weights, self._threads
             )
         try:
-            return cast("list[NDArray[Any]]", self._started.run(self._outputs, dict(feeds)))
+            arrays = cast("list[NDArray[Any]]", self._started.run(self._outputs, dict(feeds)))
         except Exception as error:  # onnxruntime's exceptions have no common public base
             raise NetworkError(
                 f"onnxruntime could not run {self._graph.name!r}: {_first_line(error)}"
             ) from error
+        if not self._whole:
+            return arrays
+        return [
+            array[np.newaxis] if name in self._whole else array
+            for name, array in zip(self._outputs, arrays, strict=True)
+        ]
 
     def _run_in_fixed_batches(self, feeds: Arrays, count: int, size: int) -> list[NDArray[Any]]:
         """A graph of fixed batch runs in batches of that size, the last filled up with its last picture."""
