@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from glob import glob
 from os import PathLike
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Union
 
 import numpy as np
 
@@ -19,11 +19,14 @@ from fluoroscope.network.selection import PRE, Selection, select
 from fluoroscope.preparing import at_size_of, prepare_all
 
 if TYPE_CHECKING:
+    import torch
+
     from fluoroscope.images import Fed
     from fluoroscope.network.protocol import FloatArray
     from fluoroscope.preparing import Gifts, Wish
 
-NetworkSource = str | PathLike[str] | bytes | Network
+
+NetworkSource = Union[str, PathLike[str], bytes, Network, "torch.nn.Module"]
 """An open network, or what `open_network` takes."""
 
 Skip = Callable[["Gifts", PictureError], None]

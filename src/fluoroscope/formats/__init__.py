@@ -20,12 +20,15 @@ from fluoroscope.errors import NetworkError, UnknownFormat, UsageError
 from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
+from fluoroscope.formats.live import InputShape, open_live
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Network, Provenance
 
 if TYPE_CHECKING:
+    import torch
+
     from fluoroscope.formats.keras_model import KerasModel
 
 Size = tuple[int, int]
@@ -65,11 +68,12 @@ class Format:
 
 
 def open_network(
-    source: str | os.PathLike[str] | bytes | Network,
+    source: str | os.PathLike[str] | bytes | Network | torch.nn.Module,
     *,
     budget: Budget | None = None,
     threads: int = 0,
     isolate: bool = False,
+    input_shape: InputShape | None = None,
 ) -> Network:
     """Open a trained network.
 
@@ -78,16 +82,19 @@ def open_network(
     Parameters
     ----------
     source
-        A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one. A
-        `Network` is returned as it is.
+        A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one; or
+        a live ``torch.nn.Module``. A `Network` is returned as it is.
     budget
         Limits; 2 GiB of memory by default.
     threads
-        Threads for running it; 0 for one a core.
+        Threads for running a file's network; 0 for one a core.
     isolate
         Open and run it in a child process of its own (an `IsolatedNetwork`): a crash, a hang or too much
         memory there ends that process only, as `WorkerFailed`. See `fluoroscope.network.worker.limits` for
         what is guaranteed where.
+    input_shape
+        Of what a live module takes, channels last, without batch: ``(224, 224, 3)``, or a mapping of such by
+        the names in its ``forward``. By default it is found out, by trying.
 
     Raises
     ------
@@ -102,6 +109,13 @@ def open_network(
     if isinstance(source, Network):
         return source
     budget = budget or Budget()
+    live = open_live(source, budget=budget, input_shape=input_shape)
+    if live is not None:
+        if isolate:
+            raise UsageError("isolate=True is for files; a live module runs where it lies, in this process.")
+        return live
+    if input_shape is not None:
+        raise UsageError("input_shape is for live modules: a file says what its network takes.")
     path = None if isinstance(source, bytes) else _path(source)
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
@@ -144,13 +158,14 @@ def open_content(
         raise type(error)(f"{label}: {error}") from error
 
 
-def _path(source: str | os.PathLike[str]) -> str:
+def _path(source: Any) -> str:
     try:
         return os.fspath(source)
     except TypeError as error:
         raise UsageError(
-            "A network is given as a path, the bytes of a file, or an open network; not as "
-            f"{type(source).__name__}. A live model is saved first: model.save('model.keras')."
+            "A network is given as a path, the bytes of a file, an open network, or a torch.nn.Module; not "
+            "as "
+            f"{type(source).__name__}. A Keras model is saved first: model.save('model.keras')."
         ) from error
 
 

@@ -15,9 +15,10 @@ Shape = tuple[int | None, ...]
 
 Family = Literal[
     "input", "conv", "pool", "dense", "normalization", "activation", "merge", "reshape", "preprocessing",
-    "regularization", "other",
+    "regularization", "block", "other",
 ]  # fmt: skip
-"""The coarse kind of a layer, by which layers can be selected."""
+"""The coarse kind of a layer, by which layers can be selected. A block is what other layers are in; its
+output is mostly that of the last of them, so that it is captured only where it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

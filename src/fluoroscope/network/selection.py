@@ -22,6 +22,9 @@ PRE = ":pre"
 """Suffix of a layer's name that asks for the value before its fused activation."""
 
 _FAMILIES = frozenset(get_args(Family))
+_ASKED_FOR = ("input", "block")
+"""Families of layers that are chosen only where they are asked for."""
+
 _RANGE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(-?\d+))?")
 
 
@@ -33,8 +36,8 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
     wanted
         One of these, or several (in a string, separated by commas):
 
-        - None: every layer that can be shown, but not the inputs;
-        - ``"all"``: the inputs as well;
+        - None: every layer that can be shown, but not the inputs and blocks (modules that others are in);
+        - ``"all"``: these as well;
         - a name (``"conv2d_2"``), or a pattern (``"block?_conv*"``);
         - a coarse kind (``"conv"``, ``"pool"``, ``"dense"``, ``"normalization"``...) or a class
           (``"Conv2D"``);
@@ -53,7 +56,7 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
     layers = network.layers
     order = {name: i for i, layer in enumerate(layers) for name in (layer.name + PRE, layer.name)}
     if wanted is None:
-        return tuple(layer.name for layer in layers if layer.family != "input" and showable(layer))
+        return tuple(layer.name for layer in layers if layer.family not in _ASKED_FOR and showable(layer))
     chosen: set[str] = set()
     excluded: set[str] = set()
     only_excluded = True
