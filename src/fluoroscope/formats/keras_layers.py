@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from fluoroscope.formats import keras_1, keras_activations, keras_lambda
+from fluoroscope.formats import keras_1, keras_activations, keras_functions, keras_lambda
 from fluoroscope.formats.keras_json import JsonObject, plain_object
+from fluoroscope.formats.keras_translate.operations.keras_ops import KERAS
 from fluoroscope.formats.keras_tree import LayerNode
 
 _KERAS = re.compile(r"(keras|tf_keras|keras_core|tensorflow(_core)?(\.python)?\.keras)(\..*)?")
@@ -36,11 +37,6 @@ _PROGRAMS = {
     "JaxLayer": "calls a JAX function of the author's, whose code is never run",
     "FlaxLayer": "calls a Flax module of the author's, whose code is never run",
 }
-
-_ALSO_FUNCTIONS = frozenset(
-    "Add Average Concatenate Dot Maximum Minimum Multiply Reshape Softmax Subtract".split()
-)
-"""Names that both a layer and a class of ``keras.ops`` have."""
 
 _QUANTIZED = "its weights are quantized, which is not supported"
 
@@ -143,7 +139,8 @@ def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str
     if not is_keras_module(module):
         return kind, f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported"
     if _OPERATIONS.search(str(module)) or _is_function(kind, entry, config, major):
-        return f"ops.{kind}", None
+        return f"{keras_functions.OPERATIONS}{kind}", None
+    kind = keras_functions.wrapped(kind, config)
     kind = ALIASES.get(kind, kind)
     return kind, _PROGRAMS.get(kind)
 
@@ -152,10 +149,10 @@ def _is_function(kind: str, entry: JsonObject, config: Mapping[str, Any], major:
     """Whether an entry is a function of ``keras.ops``, such as ``x + y``, and not the layer of that name.
 
     Keras 3 lists functions among the layers. Its ``.h5`` files leave out the module, but layers always tell
-    their dtype.
+    whether they are trainable.
     """
-    untold = "module" not in entry and "dtype" not in config and "trainable" not in config
-    return major >= 3 and untold and kind in _ALSO_FUNCTIONS
+    untold = "module" not in entry and "trainable" not in config
+    return major >= 3 and untold and kind in KERAS
 
 
 def _fields(

@@ -14,6 +14,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fluoroscope.errors import WeightMismatch
+from fluoroscope.formats.keras_functions import is_function
 
 Array = NDArray[Any]
 Stored = Sequence[tuple[str, Array]]
@@ -149,7 +150,7 @@ _STRAY = re.compile(r"(^|/)((seed|random)_generator(_\d+)?/vars/\d+|(seed_genera
 
 def expected(kind: str, config: Mapping[str, Any], *, major: int) -> tuple[Variable, ...] | None:
     """The variables that a layer of this kind and config has, in order; None where that is not known."""
-    variables = VARIABLES.get(kind)
+    variables = () if is_function(kind) else VARIABLES.get(kind)
     if variables is None or (major == 1 and variables is _RECURRENT):
         # Keras 1 kept a matrix for each gate.
         return None

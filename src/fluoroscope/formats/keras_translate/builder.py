@@ -138,10 +138,16 @@ class GraphBuilder:
 
         An attribute that is None is left out.
         """
-        name = self.unique(f"{scope}/{operator}")
+        return self.outputs(operator, inputs, 1, scope=scope, **attributes)[0]
+
+    def outputs(
+        self, operator: str, inputs: Sequence[str], count: int, *, scope: str, **attributes: Any
+    ) -> tuple[str, ...]:
+        """Append a node with `count` outputs."""
+        names = tuple(self.unique(f"{scope}/{operator}") for _ in range(count))
         given = {key: value for key, value in attributes.items() if value is not None}
-        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **given))
-        return name
+        self.nodes.append(helper.make_node(operator, list(inputs), list(names), name=names[0], **given))
+        return names
 
     def rename(self, tensor: str, name: str, *, since: int) -> None:
         """Call `tensor`, known only to ``nodes[since:]``, `name`."""
@@ -166,6 +172,10 @@ class GraphBuilder:
         """An int64 vector, kept once however often it is used: axes, shapes, pads."""
         return self._constant("int64", tuple(values))
 
+    def integer(self, value: int) -> str:
+        """An int64 of rank 0, kept once."""
+        return self._constant("int64 scalar", (value,))
+
     def floats(self, values: Iterable[float]) -> str:
         """A float32 vector, kept once."""
         return self._constant("float32", tuple(values))
@@ -178,8 +188,8 @@ class GraphBuilder:
         known = self._small.get((kind, values))
         if known is None:
             known = self.unique(f"{kind}({', '.join(f'{value:.9g}' for value in values)})")
-            array = np.array(values, np.int64 if kind == "int64" else np.float32)
-            self.weights[known] = array.reshape(()) if kind == "scalar" else array
+            array = np.array(values, np.int64 if kind.startswith("int64") else np.float32)
+            self.weights[known] = array.reshape(()) if kind.endswith("scalar") else array
             self._small[kind, values] = known
         return known
 

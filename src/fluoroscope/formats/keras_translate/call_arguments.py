@@ -9,6 +9,7 @@ from fluoroscope.errors import DamagedFile, UnsupportedLayer
 from fluoroscope.formats.keras_arguments import Arguments, Place, places
 from fluoroscope.formats.keras_model import KerasLayer
 from fluoroscope.formats.keras_translate.builder import Value
+from fluoroscope.formats.keras_translate.known import Known, Operand
 from fluoroscope.formats.keras_translate.options import brief, described
 
 _INERT = frozenset({"training", "name"})
@@ -29,15 +30,15 @@ class CallArguments:
 
     Attributes
     ----------
-    inputs
-        The tensors of the first argument: what most layers work on.
+    tensors
+        What the places in the arguments stand for.
     count
         How many positional arguments there are.
     """
 
-    def __init__(self, layer: KerasLayer, arguments: Arguments, tensors: Sequence[Value]) -> None:
+    def __init__(self, layer: KerasLayer, arguments: Arguments, tensors: Sequence[Operand]) -> None:
         self._layer = layer
-        self._tensors = tensors
+        self.tensors = tensors
         self._args = arguments.args
         self._kwargs = arguments.kwargs
         self._read: set[int | str] = set()
@@ -51,7 +52,33 @@ class CallArguments:
             if (name := next(holding, None)) is not None:
                 first = self._kwargs[name]
                 self._read.add(name)
-        self.inputs = tuple(self._tensor(place) for place in places(first))
+        self._first = first
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The tensors of the first argument: what most layers work on.
+
+        Raises
+        ------
+        UnsupportedLayer
+            One is no tensor made from a picture, but numbers such as the sizes of one.
+        """
+        found: list[Value] = []
+        for place in places(self._first):
+            operand = self._tensor(place)
+            if isinstance(operand, Known):
+                raise UnsupportedLayer(
+                    f"{described(self._layer)} is called on numbers that no picture has a part in, which has "
+                    "no translation."
+                )
+            found.append(operand)
+        return tuple(found)
+
+    def everything(self) -> tuple[list[Any], dict[str, Any]]:
+        """All arguments, positional and by name, as `get` has them."""
+        self._read.update(range(self.count), self._kwargs)
+        args = [self._filled(value) for value in self._args]
+        return args, {name: self._filled(value) for name, value in self._kwargs.items()}
 
     def get(self, name: str, place: int | None = None, default: Any = None) -> Any:
         """An argument by name, or where it is positional by its place (0 is the first).
@@ -111,10 +138,10 @@ class CallArguments:
                     "which has no translation."
                 )
 
-    def _tensor(self, place: Place) -> Value:
-        if place.index >= len(self._tensors):
+    def _tensor(self, place: Place) -> Operand:
+        if place.index >= len(self.tensors):
             raise DamagedFile(f"{described(self._layer)} is called with a tensor that is not there.")
-        return self._tensors[place.index]
+        return self.tensors[place.index]
 
     def _filled(self, value: Any) -> Any:
         if isinstance(value, Place):

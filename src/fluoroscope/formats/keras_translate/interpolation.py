@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,14 +50,25 @@ class Taps:
         return matrix
 
 
-def interpolation(size: int, new: int, method: str, *, antialias: bool = False) -> Taps:
+Grid = Literal["half_pixel", "asymmetric", "align_corners"]
+"""What positions are measured from: pixels' centres (TensorFlow 2), their first edges, or the centres of the
+first and the last pixel, which stay (TensorFlow 1)."""
+
+
+def interpolation(
+    size: int, new: int, method: str, *, antialias: bool = False, grid: Grid = "half_pixel"
+) -> Taps:
     """What each of `new` pixels is made of, of an axis of `size` pixels.
 
     Parameters
     ----------
     method
         One of `INTERPOLATIONS`.
+    grid
+        For ``nearest`` and ``bilinear``.
     """
+    if grid != "half_pixel":
+        return _on_old_grid(size, new, method, grid)
     if method == "nearest":
         centers = (np.arange(new, dtype=_f32) + _f32(0.5)) * (_f32(size) / _f32(new))
         return Taps(np.minimum(np.floor(centers).astype(np.int64), size - 1)[:, None], None)
@@ -89,6 +101,20 @@ def _bilinear(size: int, new: int) -> Taps:
     lower = np.minimum(np.maximum(floor.astype(np.int64), 0), upper)
     share = positions - floor
     return Taps(np.stack([lower, upper], 1), np.stack([1 - share, share], 1))
+
+
+def _on_old_grid(size: int, new: int, method: str, grid: Grid) -> Taps:
+    """TensorFlow 1's ``resize_nearest_neighbor`` and ``resize_bilinear``."""
+    between = grid == "align_corners" and new > 1
+    scale = _f32(size - 1) / _f32(new - 1) if between else _f32(size) / _f32(new)
+    positions = np.arange(new, dtype=_f32) * scale
+    if method == "nearest":
+        nearest = np.floor(positions + _f32(0.5)) if grid == "align_corners" else np.floor(positions)
+        return Taps(np.minimum(nearest.astype(np.int64), size - 1)[:, None], None)
+    lower = np.floor(positions)
+    share = positions - lower
+    first = np.minimum(lower.astype(np.int64), size - 1)
+    return Taps(np.stack([first, np.minimum(first + 1, size - 1)], 1), np.stack([1 - share, share], 1))
 
 
 def _bicubic(size: int, new: int) -> Taps:

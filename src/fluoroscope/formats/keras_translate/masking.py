@@ -14,7 +14,9 @@ from functools import reduce
 import numpy as np
 from onnx import TensorProto, numpy_helper
 
+from fluoroscope.formats.keras_functions import is_function
 from fluoroscope.formats.keras_translate.builder import Mask, Value
+from fluoroscope.formats.keras_translate.known import Operand
 from fluoroscope.formats.keras_translate.step import Step
 
 _PASS = frozenset(
@@ -35,8 +37,15 @@ _OWN = frozenset("Bidirectional Concatenate Embedding Masking TimeDistributed".s
 _MERGE = frozenset("Add Subtract Multiply Average Maximum Minimum".split())
 
 
-def settled(step: Step, made: tuple[Value, ...]) -> tuple[Value, ...]:
-    """What a layer made, each value with the mask that Keras gives it."""
+def settled(step: Step, made: tuple[Operand, ...]) -> tuple[Operand, ...]:
+    """What a layer made, each value with the mask that Keras gives it; a function's has none."""
+    values = tuple(value for value in made if isinstance(value, Value))
+    if is_function(step.layer.kind) or len(values) < len(made):
+        return tuple(replace(value, mask=None) if isinstance(value, Value) else value for value in made)
+    return _of_layer(step, values)
+
+
+def _of_layer(step: Step, made: tuple[Value, ...]) -> tuple[Value, ...]:
     kind, major = step.layer.kind, step.keras_version[0]
     if kind in _OWN or kind.endswith(("RNN", "GRU", "LSTM")) or kind.startswith("ConvLSTM"):
         return made

@@ -79,11 +79,11 @@ def _aligned(step: Step) -> list[Value]:
 
 
 def _merged(step: Step, values: list[Value], tensor: str) -> Value:
-    shape = reduce(lambda left, right: _broadcast(step, left, right), [value.shape for value in values])
+    shape = reduce(lambda left, right: broadcast_shape(step, left, right), [value.shape for value in values])
     return replace(values[0], tensor=tensor, shape=shape)
 
 
-def _broadcast(step: Step, left: Shape, right: Shape) -> Shape:
+def broadcast_shape(step: Step, left: Shape, right: Shape) -> Shape:
     """The shape of two of the same rank against each other: sizes agree, or one is 1."""
     sizes: list[int | None] = []
     for a, b in zip(left, right, strict=True):

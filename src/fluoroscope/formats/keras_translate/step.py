@@ -15,6 +15,7 @@ from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer, Submodel
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
 from fluoroscope.formats.keras_translate.call_arguments import CallArguments
+from fluoroscope.formats.keras_translate.known import Operand
 from fluoroscope.formats.keras_translate.options import DataFormat, Options, described
 from fluoroscope.network.protocol import FloatArray, Shape
 
@@ -96,10 +97,8 @@ class Step:
 
     Attributes
     ----------
-    inputs
-        The tensors of the call's first argument.
     arguments
-        All of its arguments.
+        All of the call's arguments.
     activation, pre
         Name of the fused activation and the tensor before it, once there is one.
     """
@@ -109,7 +108,7 @@ class Step:
         graph: GraphBuilder,
         name: str,
         layer: KerasLayer,
-        tensors: Sequence[Value],
+        tensors: Sequence[Operand],
         *,
         arguments: Arguments | None = None,
         keras_version: tuple[int, int] = (3, 0),
@@ -120,7 +119,6 @@ class Step:
         self.name = name
         self.layer = layer
         self.arguments = CallArguments(layer, arguments or Arguments.of_tensors(len(tensors)), tensors)
-        self.inputs = self.arguments.inputs
         self.keras_version = keras_version
         self.reader_format: DataFormat = reader_format
         self.options = Options(layer)
@@ -131,15 +129,26 @@ class Step:
         self.used: set[str] = set()
 
     @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The tensors of the call's first argument."""
+        return self.arguments.inputs
+
+    @property
     def value(self) -> Value:
         """The one value the layer is called on."""
         if len(self.inputs) != 1:
             self.damaged(f"takes one input, not {len(self.inputs)}")
         return self.inputs[0]
 
-    def within(self, kind: str, config: Mapping[str, Any], value: Value) -> Step:
+    def within(
+        self,
+        kind: str,
+        config: Mapping[str, Any],
+        value: Value,
+        weights: Mapping[str, NDArray[Any]] | None = None,
+    ) -> Step:
         """A layer inside this one, called on `value`; what it emits is this layer's."""
-        layer = KerasLayer(name=self.layer.name, kind=kind, config=config, weights={})
+        layer = KerasLayer(name=self.layer.name, kind=kind, config=config, weights=weights or {})
         step = Step(self.graph, self.name, layer, [value], keras_version=self.keras_version)
         step.made = self.made
         return step
@@ -183,6 +192,12 @@ class Step:
         tensor = self.graph.node(operator, inputs, scope=self.name, **attributes)
         self.made.add(tensor)
         return tensor
+
+    def outputs(self, operator: str, count: int, *inputs: str, **attributes: Any) -> tuple[str, ...]:
+        """Emit a node of `count` outputs."""
+        tensors = self.graph.outputs(operator, inputs, count, scope=self.name, **attributes)
+        self.made.update(tensors)
+        return tensors
 
     def constant(self, label: str, array: NDArray[Any]) -> str:
         """Keep an array of this layer as an initializer; calls of a shared layer share it."""

@@ -25,7 +25,8 @@ from fluoroscope.formats.keras_translate import (
     spectra,
     wrappers,
 )
-from fluoroscope.formats.keras_translate.builder import Value
+from fluoroscope.formats.keras_translate.known import Operand
+from fluoroscope.formats.keras_translate.operations.layers import functions
 from fluoroscope.formats.keras_translate.step import Step
 from fluoroscope.network.protocol import Family
 
@@ -49,7 +50,7 @@ class LayerType:
     """
 
     family: Family
-    translate: Callable[[Step], Value | tuple[Value, ...]]
+    translate: Callable[[Step], Operand | tuple[Operand, ...]]
     variables: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
     state: tuple[str, ...] = ()
@@ -117,6 +118,11 @@ def _spatial() -> Iterator[tuple[str, LayerType]]:
 def _unchanged(family: Family, kinds: str) -> Iterator[tuple[str, LayerType]]:
     for kind in kinds.split():
         yield kind, LayerType(family=family, translate=core.unchanged)
+
+
+def _functions() -> Iterator[tuple[str, LayerType]]:
+    for kind, function, translate in functions():
+        yield kind, LayerType(family=function.family, translate=translate)
 
 
 TABLE: Mapping[str, LayerType] = {
@@ -224,8 +230,9 @@ TABLE: Mapping[str, LayerType] = {
             "Equalization MaxNumBoundingBoxes MixUp RandAugment Solarization",
         )
     ),
+    **dict(_functions()),
 }
-"""Every layer with a translation, by its Keras 3 name."""
+"""Every layer with a translation, by its Keras 3 name; and every function, as `keras_functions` calls it."""
 
 UNTRAINED = frozenset(name for entry in TABLE.values() for name in (*entry.statistics, *entry.state))
 """Variables that training never changes, whatever layer they belong to."""

@@ -14,6 +14,7 @@ from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, Us
 from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall, Submodel
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras_translate.known import Known, Operand
 from fluoroscope.formats.keras_translate.masking import settled
 from fluoroscope.formats.keras_translate.options import brief, described
 from fluoroscope.formats.keras_translate.orientation import reader_formats
@@ -124,11 +125,12 @@ class _Translation:
         self._formats = reader_formats(model.calls)
         self._size = size
         self._around = around
-        self._values: dict[str, tuple[Value, ...]] = {}
+        self._values: dict[str, tuple[Operand, ...]] = {}
         self._problems: dict[str, str] = {}
         self._inputs: dict[str, GraphInput] = {}
         self._counted: set[int] = set()
-        self._shown: Shown = around.shown if around is not None else lambda value: value
+        self._vectors: dict[str, str] = {}
+        self._shown: Shown = around.shown if around is not None else self._drawable
         # Of models in wrappers: they come before the wrapper.
         self._inner_rows: list[LayerOutput] = []
 
@@ -145,7 +147,11 @@ class _Translation:
             nodes=self._builder.nodes,
             weights=self._builder.weights,
             rows=rows,
-            outputs=tuple(dict.fromkeys(self._output(*output) for output in self._model.outputs)),
+            outputs=tuple(
+                dict.fromkeys(
+                    self._output(*output) for output in self._model.outputs if not self._is_known(*output)
+                )
+            ),
         )
 
     def part(self) -> tuple[list[LayerOutput], tuple[Value, ...], str | None]:
@@ -154,10 +160,17 @@ class _Translation:
         for name, _ in self._model.outputs:
             if name in self._problems:
                 return rows, (), self._problems[name]
-        return rows, tuple(self._values[name][index] for name, index in self._model.outputs), None
+        made = [self._values[name][index] for name, index in self._model.outputs]
+        values = tuple(value for value in made if isinstance(value, Value))
+        if len(values) < len(made):
+            return rows, (), f"{self._model.name!r} makes numbers that no picture has a part in."
+        return rows, values, None
 
     def _rows(self, call: LayerCall) -> list[LayerOutput]:
-        """The row of a call's output; of further outputs rows of their own behind it."""
+        """The row of a call's output; of further outputs rows of their own behind it.
+
+        Numbers that are known without a picture, such as a tensor's shape, are no rows.
+        """
         layer = call.layer
         parents = self._parents(call)
         blocked = next((self._problems[name] for name, _ in call.inputs if name in self._problems), None)
@@ -170,16 +183,24 @@ class _Translation:
             step, problem = self._attempt(call, tensors)
         before, self._inner_rows = self._inner_rows, []
         parameters, trainable = self._count(layer)
-        values = [self._shown(value) for value in self._values.get(call.name, ())]
+        values = [
+            (index, self._shown(value))
+            for index, value in enumerate(self._values.get(call.name, ()))
+            if isinstance(value, Value)
+        ]
+        if not values and problem is None:
+            return before
+        index, value = values[0] if values else (0, None)
         pre = step.pre if step is not None else None
         if pre is not None and step is not None and self._around is not None:
-            pre = self._shown(step.like(self._values[call.name][0], pre)).tensor
+            made = self._values[call.name][0]
+            pre = self._shown(step.like(made, pre)).tensor if isinstance(made, Value) else None
         first = LayerOutput(
             layer=Layer(
-                name=call.name,
+                name=output_name(call.name, index),
                 kind=layer.kind,
                 family=_family(layer),
-                shape=values[0].channels_last if values else (),
+                shape=value.channels_last if value else (),
                 parameters=parameters,
                 trainable=trainable,
                 inputs=tuple(parents),
@@ -187,8 +208,8 @@ class _Translation:
                 has_pre=pre is not None,
                 problem=problem,
             ),
-            tensor=values[0].tensor if values else None,
-            channel_axis=values[0].channel_axis if values else 1,
+            tensor=value.tensor if value else None,
+            channel_axis=value.channel_axis if value else 1,
             pre=pre,
         )
         further = [
@@ -205,7 +226,7 @@ class _Translation:
                 tensor=value.tensor,
                 channel_axis=value.channel_axis,
             )
-            for index, value in enumerate(values[1:], 1)
+            for index, value in values[1:]
         ]
         return [*before, first, *further]
 
@@ -213,7 +234,23 @@ class _Translation:
         """The rows that a call takes its tensors from."""
         if self._around is not None and call.name in self._around.fed:
             return list(self._around.parents)
-        return [self._parent(call, *source) for source in call.inputs]
+        return [self._parent(call, *source) for source in call.inputs if not self._is_known(*source)]
+
+    def _drawable(self, value: Value) -> Value:
+        """What a row shows of a value: of one number a picture, a vector of one."""
+        if value.shape:
+            return value
+        if value.tensor not in self._vectors:
+            axes = self._builder.integers([1])
+            self._vectors[value.tensor] = self._builder.node(
+                "Unsqueeze", [value.tensor, axes], scope=value.tensor
+            )
+        return replace(value, tensor=self._vectors[value.tensor], shape=(1,), channel=0)
+
+    def _is_known(self, name: str, index: int) -> bool:
+        """Whether an output is numbers that no picture has a part in."""
+        values = self._values.get(name, ())
+        return index < len(values) and isinstance(values[index], Known)
 
     def _parent(self, call: LayerCall, name: str, index: int) -> str:
         if name not in self._values and name not in self._problems:
@@ -232,7 +269,7 @@ class _Translation:
         """The row of a call's output; a call without a translation has one row for all."""
         return output_name(name, index) if name in self._values else name
 
-    def _attempt(self, call: LayerCall, tensors: list[Value]) -> tuple[Step | None, str | None]:
+    def _attempt(self, call: LayerCall, tensors: list[Operand]) -> tuple[Step | None, str | None]:
         """Translate a call; returns the step that did, or the reason why there is none."""
         try:
             return self._translated(call, tensors), None
@@ -240,7 +277,7 @@ class _Translation:
             self._problems[call.name] = str(error)
             return None, str(error)
 
-    def _translated(self, call: LayerCall, tensors: list[Value]) -> Step:
+    def _translated(self, call: LayerCall, tensors: list[Operand]) -> Step:
         begun = len(self._builder.nodes)
         step = self._step(call, call.layer, tensors, call.arguments, self._shown)
         values = self._run(step)
@@ -248,11 +285,16 @@ class _Translation:
             step.pre = self._named(step.pre, self._builder.unique(f"{call.name}:pre"), begun)
         named: dict[str, str] = {}
         for index, value in enumerate(values):
+            if isinstance(value, Known):
+                continue
             if value.tensor in step.made and value.tensor not in named and call.name:
                 wanted = call.name if index == 0 else self._builder.unique(output_name(call.name, index))
                 named[value.tensor] = self._named(value.tensor, wanted, begun)
         self._values[call.name] = tuple(
-            replace(value, tensor=named.get(value.tensor, value.tensor)) for value in values
+            replace(value, tensor=named.get(value.tensor, value.tensor))
+            if isinstance(value, Value)
+            else value
+            for value in values
         )
         return step
 
@@ -260,7 +302,7 @@ class _Translation:
         self,
         call: LayerCall,
         layer: KerasLayer,
-        tensors: Sequence[Value],
+        tensors: Sequence[Operand],
         arguments: Arguments | None,
         shown: Shown,
     ) -> Step:
@@ -278,7 +320,9 @@ class _Translation:
             return self._apply(call, inner, values, arguments, lambda value: shown(own(value)))
 
         if layer.kind not in TAKE_INTEGERS:
-            tensors = [self._builder.as_floats(tensor) for tensor in tensors]
+            tensors = [
+                tensor if isinstance(tensor, Known) else self._builder.as_floats(tensor) for tensor in tensors
+            ]
         return Step(
             self._builder,
             call.name,
@@ -290,17 +334,17 @@ class _Translation:
             wrapped=wrapped,
         )
 
-    def _run(self, step: Step) -> tuple[Value, ...]:
+    def _run(self, step: Step) -> tuple[Operand, ...]:
         """Emit a layer, and check that all that the file says of it was understood."""
         layer, entry = step.layer, TABLE[step.layer.kind]
-        is_input = layer.kind == "InputLayer" and not step.inputs
+        is_input = layer.kind == "InputLayer" and not step.arguments.tensors
         made = self._input(step) if is_input else entry.translate(step)
         values = settled(step, made if isinstance(made, tuple) else (made,))
         _check_variables(layer, step.used.union(entry.state))
         step.options.refuse_unread()
         step.arguments.refuse_unread()
         for value in values:
-            if elements(value.shape) > _LARGEST_OUTPUT:
+            if isinstance(value, Value) and elements(value.shape) > _LARGEST_OUTPUT:
                 raise BudgetExceeded(
                     f"{described(layer)} declares an output of {value.channels_last}, more than "
                     f"{_LARGEST_OUTPUT:,} numbers for one picture. Nothing was allocated."
@@ -318,7 +362,7 @@ class _Translation:
         """Call what a wrapper holds; the layers of a model in it get rows."""
         if isinstance(inner, KerasLayer):
             step = self._step(call, inner, values, arguments, shown)
-            made = self._run(step)
+            made = tuple(value for value in self._run(step) if isinstance(value, Value))
             pre = None if step.pre is None else step.like(made[0], step.pre)
             return Applied(values=made, activation=step.activation, pre=pre, made=frozenset(step.made))
         if len(values) != len(inner.inputs):

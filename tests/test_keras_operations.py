@@ -1,0 +1,139 @@
+"""Functions as layers: ``keras.ops`` of Keras 3, TensorFlow's functions of tf.keras, nodes of TensorFlow 1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fluoroscope
+from fluoroscope.network.protocol import Network
+from keras_conformance import TOLERANCE, assert_same, branches, framework, pictures, save
+
+_table = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
+_row = np.array([0.5, -1.0, 2.0, 0.25], "float32")
+_kernel = np.random.default_rng(2).normal(size=(3, 3, 4, 6)).astype("float32") * 0.2
+
+KERAS_OPS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "arithmetic": lambda x, o: [
+        x + 1, 1 - x, x * 0.5, x / 3.0, 2.0 / (x * x + 1.0), -x, abs(x), x // 0.7, x % 0.7, x % -0.7, x**2,
+        x + _row, o.multiply(_row, x), x - x[:, :1], o.add(x, np.ones((1, 6, 8, 4), "float32")),
+    ],
+    "pairs": lambda x, o: [
+        o.maximum(x, 0.1), o.minimum(x, x[:, ::-1]), o.where(x > 0, x, -1.0), o.where(x < 0.2, x, x * 2),
+        o.power(o.abs(x), 1.7), o.hypot(x, x * 2), o.logaddexp(x, x * 2), o.divide_no_nan(x, o.relu(x)),
+        o.mod(x, o.abs(x[..., :1]) + 0.1), o.floor_divide(x, 0.4), o.true_divide(x, 0.3),
+    ],
+    "comparisons": lambda x, o: [
+        o.cast(y, "float32")
+        for y in (
+            x > 0, x >= x[:, :1], x < 0.3, x <= 0, o.equal(x, o.relu(x)), o.not_equal(x, o.relu(x)),
+            o.logical_and(x > 0, x < 1), o.logical_or(x > 1, x < -1), o.logical_xor(x > 0, x > 1),
+            o.logical_not(x > 0), o.isnan(x), o.isinf(x), o.isfinite(x),
+        )
+    ],
+    "each": lambda x, o: [
+        o.exp(x), o.expm1(x), o.exp2(x), o.log(o.abs(x) + 1), o.log1p(o.abs(x) * 0.001), o.log2(o.abs(x) + 1),
+        o.log10(o.abs(x) + 1), o.sqrt(o.abs(x)), o.rsqrt(o.abs(x) + 1), o.square(x), o.reciprocal(x + 10),
+        o.sin(x), o.cos(x), o.tan(x * 0.3), o.arcsin(o.tanh(x)), o.arccos(o.tanh(x)), o.arctan(x), o.sinh(x),
+        o.cosh(x), o.arcsinh(x), o.arccosh(o.abs(x) + 1), o.arctanh(o.tanh(x) * 0.9), o.sign(x), o.floor(x),
+        o.ceil(x), o.round(x), o.round(x, 1), o.trunc(x), o.erf(x), o.clip(x, -0.5, 0.5), o.deg2rad(x),
+        o.rad2deg(x), o.nan_to_num(o.log(x)), o.stop_gradient(x), o.zeros_like(x), o.ones_like(x),
+        o.full_like(x, 2.5), o.cast(x * 3, "int32"), o.cast(x, "bool"), o.cast(x, "float64"), o.copy(x),
+    ],
+    "activations": lambda x, o: [
+        o.relu(x), o.relu6(x * 4), o.sigmoid(x), o.softplus(x), o.softsign(x), o.silu(x), o.log_sigmoid(x),
+        o.leaky_relu(x, 0.1), o.hard_sigmoid(x), o.hard_silu(x), o.elu(x, 0.7), o.selu(x), o.gelu(x),
+        o.gelu(x, approximate=False), o.celu(x, 0.6), o.glu(x), o.tanh(x), o.softmax(x), o.softmax(x, axis=1),
+        o.log_softmax(x, axis=2), o.hard_shrink(x, 0.2), o.soft_shrink(x, 0.2),
+        o.tanh_shrink(x), o.hard_tanh(x), o.threshold(x, 0.1, -3.0), o.squareplus(x, 2.0), o.sparse_plus(x),
+        o.sparse_sigmoid(x), o.sparsemax(x),
+    ],
+    "reductions": lambda x, o: [
+        o.mean(x, axis=(1, 2)), o.mean(x, axis=(1, 2), keepdims=True), o.sum(x, axis=-1), o.max(x, axis=1),
+        o.min(x, axis=(1, 2, 3)), o.prod(x, axis=2), o.var(x, axis=(2, 3)), o.std(x, axis=-1, keepdims=True),
+        o.logsumexp(x, axis=(1, 3)),
+        o.argmax(x, axis=-1), o.argmin(x, axis=1), o.cast(o.any(x > 2, axis=1), "float32"),
+        o.cast(o.all(x > -2, axis=(1, 2)), "float32"), o.count_nonzero(o.relu(x), axis=2), o.norm(x, axis=-1),
+        o.norm(x, ord=1, axis=2, keepdims=True), *o.moments(x, (1, 2)), o.cumsum(x, axis=1),
+        *o.top_k(x, 2), o.normalize(x), o.normalize(x, axis=1, order=1), o.normalize(x, axis=2, order=3),
+    ],
+    "arranging": lambda x, o: [
+        o.reshape(x, (-1, 48, 4)), o.reshape(x, (-1, 6, 32)), o.transpose(x, (0, 3, 1, 2)),
+        o.swapaxes(x, 1, -1), o.moveaxis(x, -1, 1), o.squeeze(x[:, :1]), o.expand_dims(x, 1),
+        o.expand_dims(x, (1, -1)), o.concatenate([x, x * 2], -1), o.concatenate([x, o.exp(x)], axis=1),
+        o.stack([x, x * 2], axis=1), o.stack([x, x * 2], axis=-1), *o.split(x, 2, axis=1),
+        *o.split(x, [1, 3], axis=-1), *o.unstack(x, axis=-1), o.tile(x, (1, 2, 1, 3)), o.repeat(x, 2, axis=1),
+        o.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0))), o.flip(x, axis=1), o.flip(x, axis=(1, 2)),
+        o.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0)), mode="reflect"), o.roll(x, 1, axis=1),
+        o.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0)), mode="symmetric"), o.roll(x, (1, -2), axis=(1, 2)),
+        o.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)), constant_values=1.5), o.hstack([x, x]), o.dstack([x, x]),
+        o.rot90(x, 1, axes=(1, 2)),
+        o.rot90(x, 3, axes=(1, 2)), o.tril(x), o.triu(x, 1),
+    ],
+    "indexing": lambda x, o: [
+        x[:, 0], x[..., -1], x[:, 1:, ::2], x[:, ::-1], x[:, 4:1:-1], x[:, None, :, 2], x[:, 1, 2, 3],
+        x[:, :, :, None], x[:, -2:], o.take(x, [2, 0], axis=-1), o.take(x, np.array([[1, 2], [0, 0]]), axis=1),
+        o.take(x, 1, axis=2), o.take(_table, o.cast(o.clip(o.abs(x) * 2, 0, 4), "int32"), axis=0),
+        o.take_along_axis(x, o.argmax(x, axis=1, keepdims=True), axis=1),
+        o.one_hot(o.argmax(x, axis=-1), 4), o.one_hot(o.argmax(x, axis=-1), 3, axis=1),
+    ],
+    "products": lambda x, o: [
+        o.matmul(x, o.swapaxes(x, -1, -2)), o.matmul(x, _table[:4]), o.matmul(np.ones((1, 3, 8), "float32"), x),
+        o.einsum("bijk,bilk->bijl", x, x), o.einsum("b...k,kl->b...l", x, _table[:4]), o.dot(x, _table[:4]),
+        o.einsum("bhwc,c->bhw", x, _row), o.tensordot(x, _table[:4], axes=1), o.einsum("bijk->bkj", x),
+        o.einsum("...k,k", x, _row),
+    ],
+    "pictures": lambda x, o: [
+        o.conv(x, _kernel, padding="same"), o.conv(x, _kernel, strides=2), o.max_pool(x, 2),
+        o.conv(x, _kernel, dilation_rate=2), o.average_pool(x, (2, 3), strides=1, padding="same"),
+        o.depthwise_conv(x, _kernel[..., :2]),
+        o.separable_conv(x, _kernel[..., :1], _kernel[:1, :1]), o.image.resize(x, (9, 5)),
+        o.image.resize(x, (12, 16), interpolation="nearest"), o.image.resize(x, (4, 4), interpolation="bicubic"),
+        o.image.extract_patches(x, 2), o.image.extract_patches(x, (2, 3), strides=1, padding="same"),
+        o.image.pad_images(x, 1, 2, 1, 0), o.image.crop_images(x, 1, 2, 1, 0),
+        o.image.rgb_to_grayscale(x[..., :3]), o.batch_normalization(x, _row, _row**2, -1, _row, _row),
+        o.rms_normalization(x, _row), o.layer_normalization(x, _row, _row),
+    ],
+}  # fmt: skip
+
+
+def _reference(keras: Any, model: Any, batches: Sequence[Any]) -> dict[str, Any]:
+    """What Keras computes for every output of every layer or operation, by our names of rows."""
+    names: list[str] = []
+    tensors: list[Any] = []
+    for layer in model.operations if hasattr(model, "operations") else model.layers:
+        if type(layer).__name__ == "InputLayer":
+            continue
+        made = layer.output
+        for index, tensor in enumerate(made if isinstance(made, (list, tuple)) else [made]):
+            if getattr(tensor, "shape", ())[:1] == (None,) or tuple(tensor.shape)[:1] == (None,):
+                names.append(layer.name if not index else f"{layer.name}:{index}")
+                tensors.append(tensor)
+    values = keras.Model(model.inputs, tensors)(list(batches), training=False)
+    values = values if isinstance(values, (list, tuple)) else [values]
+    # One number a picture is shown as a vector of one.
+    arrays = [np.asarray(value, np.float32) for value in values]
+    return {
+        name: array[:, None] if array.ndim == 1 else array
+        for name, array in zip(names, arrays, strict=True)
+        if np.isfinite(array).all()
+    }
+
+
+def _check(keras: Any, model: Any, path: Path, tolerance: float = TOLERANCE) -> Network:
+    batches = pictures(model)
+    network = fluoroscope.open_network(save(model, path))
+    assert_same(network, batches, _reference(keras, model, batches), tolerance)
+    return network
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("group", KERAS_OPS)
+def test_operations_of_keras_3(group: str, suffix: str, tmp_path: Path) -> None:
+    keras = framework("keras")
+    model = branches(keras, (6, 8, 4), lambda x, layers: KERAS_OPS[group](x, keras.ops))
+    _check(keras, model, tmp_path / f"m{suffix}")
