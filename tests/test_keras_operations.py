@@ -1,4 +1,4 @@
-"""Functions as layers: ``keras.ops`` of Keras 3, TensorFlow's functions of tf.keras, nodes of TensorFlow 1."""
+"""Functions as layers: ``keras.ops``, TensorFlow's functions in tf.keras, nodes of TensorFlow 1's graphs."""
 
 from __future__ import annotations
 
@@ -76,13 +76,15 @@ KERAS_OPS: Mapping[str, Callable[[Any, Any], Any]] = {
     ],
     "indexing": lambda x, o: [
         x[:, 0], x[..., -1], x[:, 1:, ::2], x[:, ::-1], x[:, 4:1:-1], x[:, None, :, 2], x[:, 1, 2, 3],
-        x[:, :, :, None], x[:, -2:], o.take(x, [2, 0], axis=-1), o.take(x, np.array([[1, 2], [0, 0]]), axis=1),
+        x[:, :, :, None], x[:, -2:], o.take(x, [2, 0], axis=-1),
+        o.take(x, np.array([[1, 2], [0, 0]]), axis=1),
         o.take(x, 1, axis=2), o.take(_table, o.cast(o.clip(o.abs(x) * 2, 0, 4), "int32"), axis=0),
         o.take_along_axis(x, o.argmax(x, axis=1, keepdims=True), axis=1),
         o.one_hot(o.argmax(x, axis=-1), 4), o.one_hot(o.argmax(x, axis=-1), 3, axis=1),
     ],
     "products": lambda x, o: [
-        o.matmul(x, o.swapaxes(x, -1, -2)), o.matmul(x, _table[:4]), o.matmul(np.ones((1, 3, 8), "float32"), x),
+        o.matmul(x, o.swapaxes(x, -1, -2)), o.matmul(x, _table[:4]),
+        o.matmul(np.ones((1, 3, 8), "float32"), x),
         o.einsum("bijk,bilk->bijl", x, x), o.einsum("b...k,kl->b...l", x, _table[:4]), o.dot(x, _table[:4]),
         o.einsum("bhwc,c->bhw", x, _row), o.tensordot(x, _table[:4], axes=1), o.einsum("bijk->bkj", x),
         o.einsum("...k,k", x, _row),
@@ -92,7 +94,8 @@ KERAS_OPS: Mapping[str, Callable[[Any, Any], Any]] = {
         o.conv(x, _kernel, dilation_rate=2), o.average_pool(x, (2, 3), strides=1, padding="same"),
         o.depthwise_conv(x, _kernel[..., :2]),
         o.separable_conv(x, _kernel[..., :1], _kernel[:1, :1]), o.image.resize(x, (9, 5)),
-        o.image.resize(x, (12, 16), interpolation="nearest"), o.image.resize(x, (4, 4), interpolation="bicubic"),
+        o.image.resize(x, (12, 16), interpolation="nearest"),
+        o.image.resize(x, (4, 4), interpolation="bicubic"),
         o.image.extract_patches(x, 2), o.image.extract_patches(x, (2, 3), strides=1, padding="same"),
         o.image.pad_images(x, 1, 2, 1, 0), o.image.crop_images(x, 1, 2, 1, 0),
         o.image.rgb_to_grayscale(x[..., :3]), o.batch_normalization(x, _row, _row**2, -1, _row, _row),

@@ -112,9 +112,9 @@ _UNSAID = frozenset(
 """Attributes that repeat what is known or speak of how, not what, is computed."""
 
 
-def attributes(node: Mapping[str, Any]) -> dict[str, Any]:
-    """A node's attributes, without protobuf's wrapping."""
-    given = node.get("attr")
+def attributes(node: Any) -> dict[str, Any]:
+    """A node's attributes, without protobuf's wrapping; of what is no node none."""
+    given = cast(Mapping[str, Any], node).get("attr") if isinstance(node, Mapping) else None
     entries = cast(Mapping[str, Any], given) if isinstance(given, Mapping) else {}
     return {
         name: _plain(cast(Mapping[str, Any], value))

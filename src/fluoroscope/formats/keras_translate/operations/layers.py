@@ -61,7 +61,7 @@ def graph_node(step: Step, spelling: Spelling) -> Operand | tuple[Operand, ...]:
     constants = cast(Mapping[str, Any], given) if isinstance(given, Mapping) else {}
     count = len(constants) + len(list(step.arguments.tensors))
     inputs = [constants[str(at)] if str(at) in constants else next(tensors, None) for at in range(count)]
-    return _called(step, spelling, inputs, attributes(cast(Mapping[str, Any], node)))
+    return _called(step, spelling, inputs, attributes(node))
 
 
 def _called(
