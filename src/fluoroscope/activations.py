@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from fluoroscope.errors import LayerNotFound, UsageError
 from fluoroscope.network.protocol import FloatArray, Layer, Network
 from fluoroscope.network.selection import PRE, Selection, select
+from fluoroscope.network.tokens import TokenGrid, token_grids
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,15 +45,26 @@ class FeatureMaps:
     values
         ``(height, width, channels)`` float32, read-only; ``(channels,)`` for a vector, ``(steps, channels)``
         for a sequence. In activation units.
+    tokens
+        How the steps of a sequence lie in the picture, if they are a transformer's tokens; of attention
+        weights, how the keys do.
     """
 
     def __init__(
-        self, name: str, layer: Layer, number: int, values: FloatArray, channels: Sequence[int] | None = None
+        self,
+        name: str,
+        layer: Layer,
+        number: int,
+        values: FloatArray,
+        channels: Sequence[int] | None = None,
+        *,
+        tokens: TokenGrid | None = None,
     ) -> None:
         self.name = name
         self.layer = layer
         self.number = number
         self.channels = tuple(range(values.shape[-1]) if channels is None else channels)
+        self.tokens = tokens
         self.values = values.view()
         self.values.flags.writeable = False
 
@@ -60,12 +72,16 @@ class FeatureMaps:
     def maps(self) -> FloatArray:
         """``(channels, height, width)``, contiguous, read-only: as they are drawn.
 
-        A sequence is maps of one row; a volume its slices one below the other. A vector is one map of one
-        row, ``(1, 1, channels)``: its values have one scale, and are sparse or flat together. So is what
-        global pooling leaves, ``(1, 1, channels)`` in `values` too.
+        A sequence is maps of one row; tokens are maps of their grid, without those that stand `apart`; a
+        volume its slices one below the other. A vector is one map of one row, ``(1, 1, channels)``: its
+        values have one scale, and are sparse or flat together. So is what global pooling leaves, ``(1, 1,
+        channels)`` in `values` too.
         """
         if self.is_vector:
             maps = self.values.reshape(1, 1, -1)
+        elif self.tokens is not None and self.values.ndim == 2:
+            first = np.ascontiguousarray(self.values[self.tokens.apart :].T)
+            maps = first.reshape(len(first), self.tokens.height, self.tokens.width)
         else:
             first = np.moveaxis(self.values, -1, 0)
             rows = 1 if first.ndim == 2 else -1
@@ -84,6 +100,44 @@ class FeatureMaps:
     def is_vector(self) -> bool:
         """True where a channel is a single value: no spatial axes, or all of length 1 (global pooling)."""
         return self.values.size == self.values.shape[-1]
+
+    @property
+    def is_sequence(self) -> bool:
+        """True where there is one spatial axis, and no grid that it stands for."""
+        return self.values.ndim == 2 and self.tokens is None
+
+    @property
+    def apart(self) -> FloatArray:
+        """``(tokens, channels)``: tokens that are no patch of the picture (class, registers); often none."""
+        count = self.tokens.apart if self.tokens is not None and self.values.ndim == 2 else 0
+        return self.values[:count] if count else np.empty((0, len(self)), np.float32)
+
+    def query(self, token: int = 0) -> FeatureMaps:
+        """What one token attends to, a map a head, ``(height, width, heads)``; of attention weights only.
+
+        Parameters
+        ----------
+        token
+            Its number among the queries; 0 is the class token of a network that has one. A patch in row y and
+            column x is ``maps.tokens.apart + y * maps.tokens.width + x``.
+
+        Raises
+        ------
+        UsageError
+            These are no attention weights over a grid of tokens.
+        LayerNotFound
+            There is no such token.
+        """
+        grid = self.tokens
+        if grid is None or self.values.ndim != 3:
+            raise UsageError(
+                f"{self.name!r} holds no attention weights over a grid of tokens. Rows of these are called "
+                "...:attention: layers='*:attention'."
+            )
+        if not -len(self.values) <= token < len(self.values):
+            raise LayerNotFound(f"{self.name!r} has {len(self.values)} queries; there is no {token}.")
+        weights = self.values[token, grid.apart :].reshape(grid.height, grid.width, -1)
+        return FeatureMaps(f"{self.name}[{token}]", self.layer, self.number, weights, self.channels)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -111,7 +165,7 @@ class FeatureMaps:
             return FeatureMap(self, self._place(index, index))
         if not channels:
             raise LayerNotFound(f"{index!r} leaves no channel of {self.name!r}; it has {len(self)}.")
-        return FeatureMaps(self.name, self.layer, self.number, values, channels)
+        return FeatureMaps(self.name, self.layer, self.number, values, channels, tokens=self.tokens)
 
     def _places(self, wanted: list[object]) -> list[int]:
         if wanted and all(isinstance(entry, (bool, np.bool_)) for entry in wanted):
@@ -282,10 +336,11 @@ class Activations(Mapping[str, FeatureMaps]):
         self.predictions = dict(predictions)
         self.skipped = {layer.name: layer.problem for layer in network.layers if layer.problem is not None}
         rows = {layer.name: (number, layer) for number, layer in enumerate(network.layers)}
+        grids = token_grids(network.layers)
         self._maps: dict[str, FeatureMaps] = {}
         for name, array in values.items():
             number, layer = rows[name if name in rows else name.removesuffix(PRE)]
-            self._maps[name] = FeatureMaps(name, layer, number, array)
+            self._maps[name] = FeatureMaps(name, layer, number, array, tokens=grids.get(layer.name))
 
     @property
     def prepared(self) -> Prepared:

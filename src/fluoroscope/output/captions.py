@@ -97,6 +97,10 @@ def shape_caption(drawn: DrawnLayer) -> str:
         shape = (drawn.geometry.height, drawn.geometry.width, shape[2])
     part = len(drawn.channels)
     text = shape_text(shape)
+    if drawn.tokens is not None:
+        grid = drawn.tokens
+        text += f", tokens as {grid.height} × {grid.width}"
+        text += f" and {grid.apart} apart" if grid.apart else ""
     return text if part == drawn.layer.channels else f"{text} ({part} of them)"
 
 

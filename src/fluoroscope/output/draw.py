@@ -85,7 +85,7 @@ def draw_sheet(
     limits = layer_limits(maps, style, pooled) if limits is None else limits
     if maps.is_vector:
         return sheet_of_vector(maps.maps[0, 0], _against_zero(maps, limits), style)
-    if maps.values.ndim == 2:
+    if maps.is_sequence:
         style = replace(style, columns=1, gap=0)
     return sheet_of_maps(maps.maps, limits, style)
 
@@ -142,6 +142,7 @@ def draw_layer(
         geometry=sheet.geometry,
         vector=maps.values.reshape(-1) if maps.is_vector else None,
         values=maps.values if values else None,
+        tokens=maps.tokens if maps.values.ndim == 2 else None,
     )
 
 

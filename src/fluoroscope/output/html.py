@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluoroscope.drawing.style import Style
-from fluoroscope.network.summary import kind_text, origin_text, shape_text
-from fluoroscope.output.captions import given_names
+from fluoroscope.network.summary import kind_text, origin_text
+from fluoroscope.output.captions import given_names, shape_caption
 from fluoroscope.output.draw import draw_layer
 from fluoroscope.output.png import EncodedImage, encode
 from fluoroscope.output.typography import counted, number, numbers_in_runs, percent, speakable
@@ -81,7 +81,7 @@ def maps_html(maps: FeatureMaps) -> str:
 def _fitting(maps: FeatureMaps) -> Style:
     """As many maps a row as fit a notebook's width at true pixels; small maps enlarged in whole steps."""
     width = maps.maps.shape[2]
-    if maps.is_vector or maps.values.ndim == 2:
+    if maps.is_vector or maps.is_sequence:
         return Style()
     columns = min(16, max(4, (_WIDTH + 1) // (width + 1)))
     return Style(columns=columns, zoom=max(1, (_WIDTH // columns - 1) // (2 * width)))
@@ -105,7 +105,7 @@ def map_html(maps: FeatureMap) -> str:
 
 def _layer_line(drawn: DrawnLayer) -> str:
     layer, statistics = drawn.layer, drawn.statistics
-    facts = [_text(kind_text(layer)), shape_text(layer.shape), _colours(drawn)]
+    facts = [_text(kind_text(layer)), _text(shape_caption(drawn)), _colours(drawn)]
     if drawn.vector is None:
         facts.append(f"{percent(statistics.sparsity)} zero or less")
     if drawn.vector is None and statistics.flat_count:

@@ -108,6 +108,7 @@ def drawn_record(drawn: DrawnLayer) -> dict[str, Any]:
         "number": drawn.number,
         "layer": layer_record(drawn.layer),
         "channels": list(drawn.channels),
+        "tokens": None if drawn.tokens is None else asdict(drawn.tokens),
         "sparsity": plain(statistics.sparsity),
         "mean": plain(statistics.mean),
         "std": plain(statistics.std),

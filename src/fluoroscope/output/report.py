@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fluoroscope.drawing.style import Style
     from fluoroscope.images import Fed
     from fluoroscope.network.protocol import Layer, Network
+    from fluoroscope.network.tokens import TokenGrid
     from fluoroscope.output.png import EncodedImage
     from fluoroscope.statistics.channels import ChannelStatistics
 
@@ -44,6 +45,8 @@ class DrawnLayer:
     values
         The activation itself, channels last; None where the writer has no use for it, so that layers drawn
         can be kept while their values are let go.
+    tokens
+        The grid that the tokens of a sequence were drawn in; None for all else.
     """
 
     name: str
@@ -56,6 +59,7 @@ class DrawnLayer:
     geometry: SheetGeometry
     vector: NDArray[np.float32] | None = None
     values: NDArray[np.float32] | None = None
+    tokens: TokenGrid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

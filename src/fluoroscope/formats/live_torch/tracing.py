@@ -17,6 +17,7 @@ from fluoroscope.formats.live_torch.modules import Modules, family_of, is_custom
 from fluoroscope.formats.live_torch.values import outputs_in, tensors_in
 from fluoroscope.formats.live_torch.watching import Call
 from fluoroscope.network.protocol import Family, Layer
+from fluoroscope.network.tokens import ATTENTION
 
 OUTPUT = "output"
 """Name of the row for an output of the model that is no layer's."""
@@ -121,7 +122,7 @@ class Tracer:
             return
         layout = Layout(0 if weights.shape[0] == 1 else None, 1)
         layer = Layer(
-            name=name, kind="Attention", family="other", shape=layout.layer_shape(weights.shape), inputs=rows
+            name=name, kind=ATTENTION, family="other", shape=layout.layer_shape(weights.shape), inputs=rows
         )
         self._rows[name] = Row(layer, layout)
 
