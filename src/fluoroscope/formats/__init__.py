@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,28 +21,13 @@ from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
 from fluoroscope.formats.live import InputShape, open_live
+from fluoroscope.formats.opened import Opened, opened_keras
 from fluoroscope.network.budget import Budget, human_bytes
-from fluoroscope.network.graph import LayerGraph
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Network, Provenance
 
 if TYPE_CHECKING:
     import torch
-
-    from fluoroscope.formats.keras_model import KerasModel
-
-Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """What a reader makes of a file: the graph, how to remake it for another size, and who wrote it."""
-
-    graph: LayerGraph
-    resize: Callable[[int, int], LayerGraph] | None
-    writer: str | None = None
-    backend: str | None = None
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,34 +203,13 @@ _ONNX_SECOND_FIELD = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
 def _read_keras_hdf5(data: bytes, name: str, budget: Budget) -> Opened:
     from fluoroscope.formats import keras_hdf5
 
-    return _translated(keras_hdf5.read(data, limit=budget.memory))
+    return opened_keras(keras_hdf5.read(data, limit=budget.memory))
 
 
 def _read_keras_archive(data: bytes, name: str, budget: Budget) -> Opened:
     from fluoroscope.formats import keras_archive
 
-    return _translated(keras_archive.read(data, limit=budget.memory))
-
-
-def _translated(model: KerasModel) -> Opened:
-    from fluoroscope.formats.keras_translate import translate
-
-    def graph_for(size: Size | None) -> LayerGraph:
-        graph = translate(model, size=size)
-        if not model.sequential:
-            return graph
-        # A Sequential does not count its input as a layer: numbers are those of `model.layers`.
-        return replace(graph, rows=[row for row in graph.rows if row.layer.name not in model.inputs])
-
-    graph = graph_for(None)
-    free = any(None in entry.shape[1:] for entry in graph.inputs)
-    return Opened(
-        graph=graph,
-        resize=(lambda height, width: graph_for((height, width))) if free else None,
-        writer=f"Keras {model.writer}" if model.writer else None,
-        backend=model.backend,
-        notes=model.notes,
-    )
+    return opened_keras(keras_archive.read(data, limit=budget.memory))
 
 
 def _read_onnx(data: bytes, name: str, budget: Budget) -> Opened:
