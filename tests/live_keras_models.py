@@ -56,6 +56,12 @@ def custom_layer(keras: ModuleType) -> Any:
     return keras.Model(entry, k.Dense(2, name="head")(k.Flatten(name="flat")(value)), name="custom")
 
 
+def convolution(keras: ModuleType) -> Any:
+    """One layer of Keras's own."""
+    entry = keras.Input((10, 12, 3))
+    return keras.Model(entry, keras.layers.Conv2D(4, 3, name="conv")(entry))
+
+
 def subclassed(keras: ModuleType) -> Any:
     """A model whose call is its author's, never called yet, with layers in a list and a Sequential."""
 

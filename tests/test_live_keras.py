@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fluoroscope as fs
 import live_keras_models as live
 from fluoroscope.errors import BudgetExceeded, LayerNotFound, NetworkError, UsageError
 from fluoroscope.formats.live_keras import open_model
@@ -176,3 +177,30 @@ def _two_inputs(keras: ModuleType, arranged: Callable[[Any, Any], Any]) -> Any:
 
     left, right = keras.Input((4, 4, 1), name="left"), keras.Input((4, 4, 1), name="right")
     return keras.Model(arranged(left, right), Minus(name="minus")([left, right]))
+
+
+class TestDoor:
+    """`open_network` and `capture` take live models; what is no model is refused."""
+
+    def test_capture(self, keras: ModuleType) -> None:
+        picture = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+        for model in (live.custom_layer(keras), live.convolution(keras)):
+            acts = fs.capture(model, picture)
+            assert acts["conv"].layer.name == "conv"
+            assert acts.network.provenance.format == "keras-model"
+            assert acts.network.provenance.writer == f"Keras {keras.__version__}"
+            assert acts.network.provenance.backend == "tensorflow"
+            weights = sum(np.asarray(weight).nbytes for weight in model.weights)
+            assert acts.network.provenance.size == weights
+
+    def test_a_size_for_one_that_does_not_say(self, keras: ModuleType) -> None:
+        network = fs.open_network(live.subclassed(keras), input_shape=(9, 9, 3))
+        assert isinstance(network, LiveKeras)
+
+    def test_no_child_process(self, keras: ModuleType) -> None:
+        with pytest.raises(UsageError, match="a live model runs where it lies"):
+            fs.open_network(live.convolution(keras), isolate=True)
+
+    def test_something_else(self) -> None:
+        with pytest.raises(UsageError, match=r"a keras.Model or a torch.nn.Module; not as dict"):
+            fs.open_network({})

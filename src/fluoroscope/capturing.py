@@ -19,6 +19,7 @@ from fluoroscope.network.selection import PRE, Selection, select
 from fluoroscope.preparing import at_size_of, prepare_all
 
 if TYPE_CHECKING:
+    import keras
     import torch
 
     from fluoroscope.images import Fed
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from fluoroscope.preparing import Gifts, Wish
 
 
-NetworkSource = Union[str, PathLike[str], bytes, Network, "torch.nn.Module"]
+NetworkSource = Union[str, PathLike[str], bytes, Network, "torch.nn.Module", "keras.Model"]
 """An open network, or what `open_network` takes."""
 
 Skip = Callable[["Gifts", PictureError], None]

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Network, Provenance
 
 if TYPE_CHECKING:
+    import keras
     import torch
 
 
@@ -53,7 +54,7 @@ class Format:
 
 
 def open_network(
-    source: str | os.PathLike[str] | bytes | Network | torch.nn.Module,
+    source: str | os.PathLike[str] | bytes | Network | torch.nn.Module | keras.Model,
     *,
     budget: Budget | None = None,
     threads: int = 0,
@@ -68,18 +69,19 @@ def open_network(
     ----------
     source
         A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one; or
-        a live ``torch.nn.Module``. A `Network` is returned as it is.
+        a live ``torch.nn.Module`` or ``keras.Model``. A `Network` is returned as it is.
     budget
         Limits; 2 GiB of memory by default.
     threads
-        Threads for running a file's network; 0 for one a core.
+        Threads for running what onnxruntime runs; 0 for one a core.
     isolate
         Open and run it in a child process of its own (an `IsolatedNetwork`): a crash, a hang or too much
         memory there ends that process only, as `WorkerFailed`. See `fluoroscope.network.worker.limits` for
         what is guaranteed where.
     input_shape
-        Of what a live module takes, channels last, without batch: ``(224, 224, 3)``, or a mapping of such by
-        the names in its ``forward``. By default it is found out, by trying.
+        Of what a live model takes, channels last, without batch: ``(224, 224, 3)``, or for a torch module a
+        mapping of such by the names in its ``forward``. By default it is what the model says, or is found out
+        by trying.
 
     Raises
     ------
@@ -94,13 +96,13 @@ def open_network(
     if isinstance(source, Network):
         return source
     budget = budget or Budget()
-    live = open_live(source, budget=budget, input_shape=input_shape)
+    live = open_live(source, budget=budget, threads=threads, input_shape=input_shape)
     if live is not None:
         if isolate:
-            raise UsageError("isolate=True is for files; a live module runs where it lies, in this process.")
+            raise UsageError("isolate=True is for files; a live model runs where it lies, in this process.")
         return live
     if input_shape is not None:
-        raise UsageError("input_shape is for live modules: a file says what its network takes.")
+        raise UsageError("input_shape is for live models: a file says what its network takes.")
     path = None if isinstance(source, bytes) else _path(source)
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
@@ -148,9 +150,8 @@ def _path(source: Any) -> str:
         return os.fspath(source)
     except TypeError as error:
         raise UsageError(
-            "A network is given as a path, the bytes of a file, an open network, or a torch.nn.Module; not "
-            "as "
-            f"{type(source).__name__}. A Keras model is saved first: model.save('model.keras')."
+            "A network is given as a path, the bytes of a file, an open network, a keras.Model or a "
+            f"torch.nn.Module; not as {type(source).__name__}."
         ) from error
 
 

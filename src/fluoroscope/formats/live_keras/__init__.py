@@ -16,6 +16,7 @@ from fluoroscope.formats.live_keras.watching import values_of
 from fluoroscope.network.protocol import Provenance
 
 if TYPE_CHECKING:
+    from fluoroscope.formats.live import InputShape
     from fluoroscope.network.budget import Budget
     from fluoroscope.network.protocol import Network
 
@@ -29,7 +30,7 @@ def open_model(
     library: ModuleType,
     budget: Budget,
     threads: int = 0,
-    input_shape: tuple[int | None, ...] | None = None,
+    input_shape: InputShape | None = None,
 ) -> Network:
     """The network that a live model is.
 

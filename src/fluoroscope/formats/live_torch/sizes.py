@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from fluoroscope.errors import FluoroscopeError, UsageError
+from fluoroscope.formats.live import InputShape
 from fluoroscope.formats.live_torch.runner import Runner
 from fluoroscope.formats.live_torch.tracing import Row, Table
 from fluoroscope.network.protocol import InputSpec, Shape
@@ -44,15 +45,16 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def given_inputs(runner: Runner, shape: tuple[int, ...] | Mapping[str, tuple[int, ...]]) -> Found:
+def given_inputs(runner: Runner, shape: InputShape) -> Found:
     """Inputs as the caller says they are."""
-    shapes = dict(shape) if isinstance(shape, Mapping) else {_input_name(runner.module): tuple(shape)}
-    for name, sizes in shapes.items():
-        if not sizes or min(sizes) < 1:
+    given = dict(shape) if isinstance(shape, Mapping) else {_input_name(runner.module): shape}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, sizes in given.items():
+        shapes[name] = tuple(size for size in sizes if size is not None and size > 0)
+        if not sizes or len(shapes[name]) < len(sizes):
             raise UsageError(
                 f"input_shape {sizes!r} of {name!r}: give whole numbers, (height, width, channels) for a "
-                "picture, "
-                "without the batch."
+                "picture, without the batch."
             )
     inputs = tuple(InputSpec(name=name, shape=sizes) for name, sizes in shapes.items())
     return Found(inputs=inputs, table=runner.trace(shapes))
@@ -79,8 +81,7 @@ def found_inputs(runner: Runner) -> Found:
         return _free_or_fixed(runner, name, side, channels, table)
     raise UsageError(
         f"No picture was found that {runner.name!r} takes; tried were {channels} channels at "
-        f"{', '.join(map(str, _SIDES))} "
-        f"pixels a side. {_HELP}. The first failure: {failure}"
+        f"{', '.join(map(str, _SIDES))} pixels a side. {_HELP}. The first failure: {failure}"
     ) from failure
 
 
