@@ -23,6 +23,7 @@ from fluoroscope.formats.foreign import identify, tensorflow_graph
 from fluoroscope.formats.live import InputShape, open_live
 from fluoroscope.formats.opened import Opened, opened_keras
 from fluoroscope.network.budget import Budget, human_bytes
+from fluoroscope.network.devices import Device, Precision, execution
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Network, Provenance
 
@@ -58,6 +59,8 @@ def open_network(
     *,
     budget: Budget | None = None,
     threads: int = 0,
+    device: Device = "cpu",
+    precision: Precision = "float32",
     isolate: bool = False,
     input_shape: InputShape | None = None,
 ) -> Network:
@@ -74,6 +77,12 @@ def open_network(
         Limits; 2 GiB of memory by default.
     threads
         Threads for running what onnxruntime runs; 0 for one a core.
+    device
+        What computes it: ``cpu``, ``cuda``, ``tensorrt``, ``rocm``, ``directml``, ``coreml``, ``openvino``,
+        ``xnnpack``, or ``auto`` for a GPU where there is one. Another than the CPU needs another build of
+        onnxruntime; the error says which.
+    precision
+        ``float32``, or ``float16`` on devices that can; every output says which.
     isolate
         Open and run it in a child process of its own (an `IsolatedNetwork`): a crash, a hang or too much
         memory there ends that process only, as `WorkerFailed`. See `fluoroscope.network.worker.limits` for
@@ -90,6 +99,8 @@ def open_network(
         `UnsupportedLayer`, `WeightMismatch`.
     BudgetExceeded
         The sizes that the file declares are over the budget.
+    MissingDependency
+        The device cannot be used; nothing falls back to another in silence.
     WorkerFailed
         With `isolate`: the process crashed, or was over a limit.
     """
@@ -100,6 +111,8 @@ def open_network(
     if live is not None:
         if isolate:
             raise UsageError("isolate=True is for files; a live model runs where it lies, in this process.")
+        if (device, precision) != ("cpu", "float32"):
+            raise UsageError("device and precision are for files; a live model is computed where it lies.")
         return live
     if input_shape is not None:
         raise UsageError("input_shape is for live models: a file says what its network takes.")
@@ -107,15 +120,21 @@ def open_network(
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
 
-        return open_isolated(
-            source if isinstance(source, bytes) else None, path, budget, {"threads": threads}
-        )
+        options = {"threads": threads, "device": device, "precision": precision}
+        return open_isolated(source if isinstance(source, bytes) else None, path, budget, options)
     data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
-    return open_content(data, path, budget, threads=threads)
+    return open_content(data, path, budget, threads=threads, device=device, precision=precision)
 
 
 def open_content(
-    data: bytes, path: str | None, budget: Budget, *, threads: int = 0, sha256: str | None = None
+    data: bytes,
+    path: str | None,
+    budget: Budget,
+    *,
+    threads: int = 0,
+    device: Device = "cpu",
+    precision: Precision = "float32",
+    sha256: str | None = None,
 ) -> OnnxNetwork:
     """`open_network` for what was read already.
 
@@ -126,6 +145,7 @@ def open_content(
     sha256
         Of `data`, if somebody knows it; None to find it out.
     """
+    how = execution(device, precision)
     label = repr(path) if path is not None else "These bytes"
     name = Path(path).stem if path is not None else "network"
     try:
@@ -139,8 +159,12 @@ def open_content(
             sha256=hashlib.sha256(data).hexdigest() if sha256 is None else sha256,
             size=len(data),
             notes=(*opened.notes, *_weight_notes(opened.graph.weights)),
+            device=how.device,
+            precision=how.precision,
         )
-        return OnnxNetwork(opened.graph, provenance, budget=budget, resize=opened.resize, threads=threads)
+        return OnnxNetwork(
+            opened.graph, provenance, budget=budget, resize=opened.resize, threads=threads, execution=how
+        )
     except NetworkError as error:
         raise type(error)(f"{label}: {error}") from error
 

@@ -31,7 +31,15 @@ def open_isolated(
     """
     content: Content = data if data is not None else partial(open_file, Path(path or ""), budget)
     sent = {"path": path, "memory": budget.memory, "work": budget.work, "options": dict(options)}
-    return isolated(f"{__name__}:open_there", {_FILE: content}, sent, path=path, budget=budget)
+    return isolated(
+        f"{__name__}:open_there",
+        {_FILE: content},
+        sent,
+        path=path,
+        budget=budget,
+        # A driver opens devices and caches of its own.
+        sandboxed=options.get("device", "cpu") == "cpu",
+    )
 
 
 def open_there(contents: Mapping[str, bytes], sent: Mapping[str, Any]) -> Network:

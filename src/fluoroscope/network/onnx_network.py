@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fluoroscope.errors import NetworkError, UnsupportedLayer, UsageError
 from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.cost import Cost, cost
+from fluoroscope.network.devices import CPU, Execution
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
@@ -41,6 +42,8 @@ class OnnxNetwork:
         Makes the graph anew for a picture of another height and width; None when the size is fixed.
     threads
         Threads that onnxruntime may use; 0 for one a core.
+    execution
+        What computes it.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class OnnxNetwork:
         budget: Budget | None = None,
         resize: Callable[[int, int], LayerGraph] | None = None,
         threads: int = 0,
+        execution: Execution = CPU,
     ) -> None:
         self._graph = graph
         self._budget = budget or Budget()
         self._resize = resize
         self._threads = threads
+        self._execution = execution
         self._provenance = provenance
         self._inputs = tuple(
             InputSpec(
@@ -128,7 +133,11 @@ class OnnxNetwork:
         if any(own not in (None, wanted) for own, wanted in zip(shape[:2], (height, width), strict=True)):
             raise UsageError(f"{self.name!r} takes pictures of {shape[0]} x {shape[1]} (None: any size).")
         self._sized = OnnxNetwork(
-            self._resize(height, width), self._provenance, budget=self._budget, threads=self._threads
+            self._resize(height, width),
+            self._provenance,
+            budget=self._budget,
+            threads=self._threads,
+            execution=self._execution,
         )
         return self._sized
 
@@ -231,7 +240,7 @@ class OnnxNetwork:
         """A session that computes just these tensors; the last few are kept."""
         session = self._sessions.get(tensors)
         if session is None:
-            session = Session(self._graph, tensors, self._budget, self._threads)
+            session = Session(self._graph, tensors, self._budget, self._threads, self._execution)
             self._sessions[tensors] = session
             if len(self._sessions) > _SESSIONS:
                 self._sessions.popitem(last=False)

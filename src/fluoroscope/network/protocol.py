@@ -131,6 +131,10 @@ class Provenance:
         Of the file's bytes.
     size
         Of the file, in bytes.
+    notes
+        Other facts worth a line: optimizer state skipped, float16 weights widened, non-finite weights.
+    device, precision
+        What computes it, and how exactly: ``cuda``, ``float32``.
     """
 
     path: str | None
@@ -140,7 +144,8 @@ class Provenance:
     sha256: str
     size: int
     notes: tuple[str, ...] = field(default=())
-    """Other facts worth a line: optimizer state skipped, float16 weights widened, non-finite weights."""
+    device: str = "cpu"
+    precision: str = "float32"
 
 
 @runtime_checkable

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import NetworkError, UnsupportedLayer
+from fluoroscope.errors import MissingDependency, NetworkError, UnsupportedLayer
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.cost import cost
+from fluoroscope.network.devices import CPU, Execution
 from fluoroscope.network.graph import GraphInput, LayerGraph
 from fluoroscope.network.nodes import needed_nodes, reads
 from fluoroscope.network.telemetry import forbid_telemetry
@@ -46,12 +47,22 @@ class Session:
         whatever depends on weights alone while it starts.
     threads
         That onnxruntime may use; 0 for one a core.
+    execution
+        What computes.
     """
 
-    def __init__(self, graph: LayerGraph, tensors: Sequence[str], budget: Budget, threads: int) -> None:
+    def __init__(
+        self,
+        graph: LayerGraph,
+        tensors: Sequence[str],
+        budget: Budget,
+        threads: int = 0,
+        execution: Execution = CPU,
+    ) -> None:
         self._graph = graph
         self._budget = budget
         self._threads = threads
+        self._execution = execution
         self._tensors = tuple(tensors)
         self._nodes = needed_nodes(graph.nodes, tensors)
         used = {name for node in self._nodes for name in reads(node)} | set(tensors)
@@ -142,7 +153,13 @@ class Session:
     def _run(self, feeds: Arrays) -> list[NDArray[Any]]:
         if self._started is None:
             self._started = _start(
-                self._graph, self._nodes, self._inputs, self._outputs, self._weights, self._threads
+                self._graph,
+                self._nodes,
+                self._inputs,
+                self._outputs,
+                self._weights,
+                self._threads,
+                self._execution,
             )
         try:
             arrays = cast("list[NDArray[Any]]", self._started.run(self._outputs, dict(feeds)))
@@ -173,6 +190,7 @@ def _start(
     outputs: Sequence[str],
     weights: Arrays,
     threads: int,
+    execution: Execution,
 ) -> onnxruntime.InferenceSession:
     """A session whose weights are our own arrays: not copied into a message, not written to a file."""
     forbid_telemetry()
@@ -220,9 +238,9 @@ def _start(
         proto, opset_imports=[helper.make_opsetid("", graph.opset)], ir_version=_IR_VERSION
     )
     try:
-        return onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        return execution.session(model.SerializeToString(), options)
+    except MissingDependency:
+        raise
     except Exception as error:  # onnxruntime's exceptions have no common public base
         raise NetworkError(
             f"onnxruntime {onnxruntime.__version__} cannot prepare {graph.name!r}: {_first_line(error)}"

@@ -81,6 +81,11 @@ def origin_text(network: Network) -> str:
     return text
 
 
+def execution_text(network: Network) -> str:
+    """``computed on cpu, float32``."""
+    return f"computed on {network.provenance.device}, {network.provenance.precision}"
+
+
 def summary_text(network: Network) -> str:
     """The table in plain text, with totals, as ``model.summary()`` prints it."""
     rows = table(network)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.drawing.colormaps import palette
 from fluoroscope.images import Prepared
-from fluoroscope.network.summary import origin_text
+from fluoroscope.network.summary import execution_text, origin_text
 from fluoroscope.output.captions import given_names, scale_ticks, scaling_caption
 from fluoroscope.output.lettering import Canvas
 from fluoroscope.output.predictions import read_prediction
@@ -123,6 +123,7 @@ def _draw_drawing(canvas: Canvas, report: Report, x: float, y: float, width: flo
         scaling_caption(style.scaling),
         f"{style.palette}, {style.columns} maps a row",
         origin_text(report.network),
+        execution_text(report.network),
         *_steps(report.inputs),
     ):
         canvas.text(x, y, line, 14, color=MUTED, width=width)

@@ -54,6 +54,7 @@ def run_record(
             "parameters": counts["total"],
             "trainable_parameters": counts["trainable"],
         },
+        "run": {"device": origin.device, "precision": origin.precision},
         "inputs": [_input_record(name, fed) for name, fed in inputs.items()],
         "predictions": {name: plain(values) for name, values in predictions.items()},
         "classes": list(classes),

@@ -357,8 +357,10 @@ def _packages(opener: str) -> dict[str, Path]:
 
 def _import_paths(packages: Mapping[str, Path]) -> list[str]:
     """Folders that modules are imported from."""
-    homes = (folder.parent if folder.name == name else folder for name, folder in packages.items())
-    return list(dict.fromkeys(map(str, homes)))
+    homes = {str(folder.parent if folder.name == name else folder) for name, folder in packages.items()}
+    # In the order of this process: where two hold a package, the same one is found.
+    order = {os.path.realpath(path): place for place, path in reversed(list(enumerate(sys.path)))}
+    return sorted(homes, key=lambda home: (order.get(home, len(order)), home))
 
 
 def _readable(packages: Mapping[str, Path]) -> list[str]:

@@ -159,6 +159,7 @@ def _network_entries(report: Report) -> list[tuple[str, str]]:
         ("File", origin.path or "given as bytes"),
         ("Written as", origin_text(network)),
         ("Content", f"{human_bytes(origin.size)}, sha256 {origin.sha256[:16]}…"),
+        ("Computed on", f"{origin.device}, {origin.precision}"),
         ("Parameters", f"{counts['total']:,}, {counts['trainable']:,} of them trainable"),
         ("Input", inputs),
     ]
