@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from fluoroscope.network.nodes import integer, integers, reads, text, title
+from fluoroscope.network.nodes import LOOP, body, integer, integers, reads, text, title
 from fluoroscope.network.tensors import TensorType
 from fluoroscope.network.tracing import Trace
 
@@ -64,7 +64,7 @@ def cost(nodes: Sequence[onnx.NodeProto], traced: Trace, inputs: Iterable[str], 
         # What is made of weights alone is computed once, before the first run, and stays.
         if any(name in passing or name in fed for name in reads(node)):
             passing.update(name for name in node.output if name)
-        done = {name for name in (*node.input, *node.output) if last.get(name, index) == index}
+        done = {name for name in (*reads(node), *node.output) if last.get(name, index) == index}
         alive -= sum(types[name].nbytes for name in (done & passing) - staying if name in types)
     return Cost(memory=memory, worst=worst, work=work)
 
@@ -77,6 +77,9 @@ def _scratch(node: onnx.NodeProto, types: _Types) -> int:
     if node.op_type == "ConvTranspose" and _know(node, types, 2):
         image, kernel = types[node.input[0]], types[node.input[1]]
         return 4 * prod(_sizes(kernel)[1:]) * prod(_sizes(image)[2:])
+    if node.op_type == LOOP:
+        made = (name for part in body(node).node for name in part.output)
+        return sum(types[name].nbytes for name in made if name in types)
     if node.op_type == "LRN" and _know(node, types, 1):
         sizes = _sizes(types[node.input[0]])
         return 4 * (sizes[1] + integer(node, "size", 1)) * prod(sizes[2:])
@@ -89,6 +92,9 @@ def _scratch(node: onnx.NodeProto, types: _Types) -> int:
 def _work(node: onnx.NodeProto, types: _Types) -> int:
     taken = sum(types[name].elements for name in reads(node) if name in types)
     made = sum(types[name].elements for name in node.output if name in types)
+    if node.op_type == LOOP:
+        steps = types[node.input[-1]].shape[1] or 1 if node.input[-1] in types else 1
+        return steps * sum(_work(part, types) for part in body(node).node) + made
     times = _TIMES.get(node.op_type)
     if times is None or not all(name in types for name in (*reads(node), node.output[0])):
         return taken + made

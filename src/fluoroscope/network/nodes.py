@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,8 +35,30 @@ def title(node: onnx.NodeProto) -> str:
 
 
 def reads(node: onnx.NodeProto) -> Iterable[str]:
-    """Names of the tensors a node takes. Optional ones left out have none."""
-    return (name for name in node.input if name)
+    """Names of the tensors a node takes. Optional ones left out have none.
+
+    A loop takes what its body uses of the tensors around it as well.
+    """
+    names = (name for name in node.input if name)
+    return chain(names, _captured(node)) if node.op_type == LOOP else names
+
+
+def _captured(node: onnx.NodeProto) -> Iterable[str]:
+    inner = body(node)
+    own = {entry.name for entry in inner.input}
+    own.update(name for part in inner.node for name in part.output)
+    return dict.fromkeys(name for part in inner.node for name in reads(part) if name not in own)
+
+
+def body(node: onnx.NodeProto) -> onnx.GraphProto:
+    """What a loop does at each step."""
+    found = _attribute(node, "body")
+    assert found is not None
+    return found.g
+
+
+LOOP = "Scan"
+"""The one operator with a graph in it. Only translated networks have it: files that hold one are refused."""
 
 
 def needed_nodes(nodes: Sequence[onnx.NodeProto], tensors: Iterable[str]) -> list[onnx.NodeProto]:

@@ -19,7 +19,7 @@ from fluoroscope.errors import DamagedFile
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.folding import FOLDABLE, SMALL, fold
 from fluoroscope.network.inference import Inference
-from fluoroscope.network.nodes import reads, title
+from fluoroscope.network.nodes import LOOP, body, integer, reads, title
 from fluoroscope.network.tensors import TensorType
 
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ class _Walk:
         if culprit is not None:
             self.unknown.update((name, culprit) for name in node.output if name)
             return
+        if node.op_type == LOOP:
+            self._loop(node)
+            return
         free = any(not self.types[name].known for name in reads(node))
         try:
             made = self._inference.infer(node, self.types, self.values)
@@ -120,6 +123,29 @@ class _Walk:
                 self._budget.allow(kind.nbytes, f"What node {title(node)} makes, {list(kind.shape)},")
             self.types[name] = kind
         self._fold(node)
+
+    def _loop(self, node: onnx.NodeProto) -> None:
+        """A loop over axis 1 of some tensors: its body is walked once, its outputs are as many as steps."""
+        inner = body(node)
+        scanned = integer(node, "num_scan_inputs", 0)
+        states = len(node.input) - scanned
+        steps = self.types[node.input[-1]].shape[1]
+        for place, (name, own) in enumerate(zip(node.input, inner.input, strict=True)):
+            kind = self.types[name]
+            if place >= states:
+                kind = TensorType(kind.dtype, (kind.shape[0], *kind.shape[2:]))
+            self.types[own.name] = kind
+        for part in inner.node:
+            self.step(part)
+        for place, (name, own) in enumerate(zip(node.output, inner.output, strict=True)):
+            if own.name in self.unknown:
+                self.unknown[name] = self.unknown[own.name]
+                continue
+            kind = self.types[own.name]
+            if place >= states:
+                kind = TensorType(kind.dtype, (kind.shape[0], steps, *kind.shape[1:]))
+                self._budget.allow(kind.nbytes, f"What node {title(node)} makes, {list(kind.shape)},")
+            self.types[name] = kind
 
     def _fold(self, node: onnx.NodeProto) -> None:
         """Compute what the node makes, if it depends on shapes alone and is small."""

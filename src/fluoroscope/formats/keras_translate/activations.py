@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from fluoroscope.formats.keras_translate.builder import Value
-from fluoroscope.formats.keras_translate.functions import NAMED, along, clip, scaled
+from fluoroscope.formats.keras_translate.functions import NAMED, Named, along, clip, scaled
 from fluoroscope.formats.keras_translate.step import Step
 
 LINEAR = "linear"
@@ -18,22 +18,33 @@ def activated(step: Step, value: Value) -> Value:
     if given == LINEAR:
         return value
     step.pre = value.tensor
+    step.activation, function = chosen(step, "activation", default=LINEAR)
+    return function(step, value)
+
+
+def chosen(step: Step, option: str, *, default: str) -> tuple[str, Named]:
+    """The activation that an option of the layer tells: its name, and what emits it."""
+    given: Any = step.options.raw(option, default)
     if isinstance(given, Mapping):
-        return _layer_as_activation(step, value, cast(Mapping[str, Any], given))
-    step.activation = step.options.choice("activation", NAMED, default=LINEAR)
-    return NAMED[step.activation](step, value)
+        return _layer_as_activation(step, option, cast(Mapping[str, Any], given))
+    name = LINEAR if given is None else step.options.choice(option, NAMED, default=default)
+    return name, NAMED[name]
 
 
-def _layer_as_activation(step: Step, value: Value, given: Mapping[str, Any]) -> Value:
+def _layer_as_activation(step: Step, option: str, given: Mapping[str, Any]) -> tuple[str, Named]:
     """An activation that is a layer with options, such as ``LeakyReLU(0.1)``, as Keras serializes it."""
     kind, config = given.get("class_name"), given.get("config")
     if not isinstance(kind, str) or kind not in LAYERS or not isinstance(config, Mapping):
-        step.options.unsupported("activation", f"Layers that can be one are {', '.join(sorted(LAYERS))}.")
-    step.activation = kind
-    inner = step.within(kind, cast(Mapping[str, Any], config), value)
-    result = LAYERS[kind](inner)
-    inner.options.refuse_unread()
-    return result
+        step.options.unsupported(option, f"Layers that can be one are {', '.join(sorted(LAYERS))}.")
+    options = cast(Mapping[str, Any], config)
+
+    def emit(step: Step, value: Value) -> Value:
+        inner = step.within(kind, options, value)
+        result = LAYERS[kind](inner)
+        inner.options.refuse_unread()
+        return result
+
+    return kind, emit
 
 
 def activation(step: Step) -> Value:

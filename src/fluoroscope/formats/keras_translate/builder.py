@@ -6,7 +6,8 @@ run of convolutions needs no transpose between them, and what needs Keras's orde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
+from fluoroscope.network.nodes import reads
 from fluoroscope.network.protocol import FloatArray, Shape
 
 
@@ -149,6 +151,29 @@ class GraphBuilder:
         self.nodes.append(helper.make_node(operator, list(inputs), list(names), name=names[0], **given))
         return names
 
+    def node_of_many(
+        self, operator: str, inputs: Sequence[str], count: int, *, scope: str, **attributes: Any
+    ) -> tuple[str, ...]:
+        """Append a node with `count` outputs; they are called ``scope/operator:0`` and so on."""
+        name = self.unique(f"{scope}/{operator}")
+        outputs = tuple(self.unique(f"{name}:{place}") for place in range(count))
+        self.nodes.append(helper.make_node(operator, list(inputs), list(outputs), name=name, **attributes))
+        return outputs
+
+    @contextmanager
+    def body(self) -> Generator[list[NodeProto]]:
+        """Collect what is emitted within as the body of a loop: it may use all there is, nothing may use it.
+
+        Yields the list that holds the nodes behind the ``with``.
+        """
+        outside, orders, floats = self.nodes, dict(self._orders), dict(self._floats)
+        self.nodes = []
+        inside = self.nodes
+        try:
+            yield inside
+        finally:
+            self.nodes, self._orders, self._floats = outside, orders, floats
+
     def rename(self, tensor: str, name: str, *, since: int) -> None:
         """Call `tensor`, known only to ``nodes[since:]``, `name`."""
         for node in self.nodes[since:]:
@@ -199,7 +224,7 @@ class GraphBuilder:
         kept: list[NodeProto] = []
         for node in reversed(self.nodes):
             if wanted.intersection(node.output):
-                wanted.update(node.input)
+                wanted.update(reads(node))
                 kept.append(node)
         self.nodes = kept[::-1]
         self.weights = {name: array for name, array in self.weights.items() if name in wanted}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NoReturn
@@ -139,6 +139,42 @@ class Step:
         if len(self.inputs) != 1:
             self.damaged(f"takes one input, not {len(self.inputs)}")
         return self.inputs[0]
+
+    def part(self, layer: KerasLayer) -> Step:
+        """A layer inside this one whose options and variables this one's translation reads.
+
+        The caller ends it with `refuse_unread`.
+        """
+        step = Step(self.graph, self.name, layer, [], keras_version=self.keras_version)
+        step.made = self.made
+        return step
+
+    def refuse_unread(self, state: Iterable[str] = ()) -> None:
+        """Refuse what the file says of this layer and no one has looked at.
+
+        Parameters
+        ----------
+        state
+            Names of variables that only training needs.
+
+        Raises
+        ------
+        UnsupportedLayer
+            An option or an argument.
+        WeightMismatch
+            A variable.
+        """
+        known = self.used.union(state)
+        left = sorted(set(self.layer.weights) - known)
+        if left:
+            raise WeightMismatch(
+                f"{described(self.layer)} has a variable {left[0]!r} of shape "
+                f"{self.layer.weights[left[0]].shape} that its options have no use for; expected "
+                f"{', '.join(map(repr, sorted(known))) or 'none'}. The weights belong to another "
+                "architecture."
+            )
+        self.options.refuse_unread()
+        self.arguments.refuse_unread()
 
     def within(
         self,

@@ -21,6 +21,7 @@ from fluoroscope.formats.keras_translate import (
     normalization,
     pooling,
     preprocessing,
+    recurrent,
     reshaping,
     spectra,
     wrappers,
@@ -58,6 +59,7 @@ class LayerType:
 
 _KERNEL = ("kernel", "bias")
 _SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
+_RECURRENT = ("kernel", "recurrent_kernel", "bias")
 _RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
 
 
@@ -187,6 +189,13 @@ TABLE: Mapping[str, LayerType] = {
     "Permute": LayerType(family="reshape", translate=reshaping.permute),
     "RepeatVector": LayerType(family="reshape", translate=reshaping.repeat_vector),
     "Embedding": LayerType(family="dense", translate=embedding.embedding, variables=("embeddings",)),
+    "SimpleRNN": LayerType(family="other", translate=recurrent.simple_rnn, variables=_RECURRENT),
+    "GRU": LayerType(family="other", translate=recurrent.gru, variables=_RECURRENT),
+    "LSTM": LayerType(family="other", translate=recurrent.lstm, variables=_RECURRENT),
+    "CuDNNGRU": LayerType(family="other", translate=recurrent.cudnn_gru, variables=_RECURRENT),
+    "CuDNNLSTM": LayerType(family="other", translate=recurrent.cudnn_lstm, variables=_RECURRENT),
+    "RNN": LayerType(family="other", translate=recurrent.rnn),
+    "Bidirectional": LayerType(family="other", translate=wrappers.bidirectional),
     "Masking": LayerType(family="other", translate=masking.masking),
     "TimeDistributed": LayerType(family="other", translate=wrappers.time_distributed),
     "Rescaling": LayerType(family="preprocessing", translate=preprocessing.rescaling),

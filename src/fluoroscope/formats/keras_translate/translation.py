@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError, WeightMismatch
+from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError
 from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall, Submodel
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
@@ -340,9 +340,7 @@ class _Translation:
         is_input = layer.kind == "InputLayer" and not step.arguments.tensors
         made = self._input(step) if is_input else entry.translate(step)
         values = settled(step, made if isinstance(made, tuple) else (made,))
-        _check_variables(layer, step.used.union(entry.state))
-        step.options.refuse_unread()
-        step.arguments.refuse_unread()
+        step.refuse_unread(entry.state)
         for value in values:
             if isinstance(value, Value) and elements(value.shape) > _LARGEST_OUTPUT:
                 raise BudgetExceeded(
@@ -458,13 +456,3 @@ def _family(layer: KerasLayer) -> Family:
     if isinstance(inner, KerasLayer):
         return _family(inner)
     return TABLE[layer.kind].family if layer.kind in TABLE else "other"
-
-
-def _check_variables(layer: KerasLayer, known: set[str]) -> None:
-    left = sorted(set(layer.weights) - known)
-    if left:
-        raise WeightMismatch(
-            f"{described(layer)} has a variable {left[0]!r} of shape "
-            f"{layer.weights[left[0]].shape} that its options have no use for; expected "
-            f"{', '.join(map(repr, sorted(known))) or 'none'}. The weights belong to another architecture."
-        )

@@ -1,11 +1,16 @@
-"""TimeDistributed: a layer, or a whole model, for each step of a sequence."""
+"""Layers that apply others: TimeDistributed to each step of a sequence, Bidirectional from both its ends."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+from fluoroscope.formats.keras_arguments import Arguments, Place
+from fluoroscope.formats.keras_model import KerasLayer
 from fluoroscope.formats.keras_translate.builder import Mask, Value
 from fluoroscope.formats.keras_translate.masking import effective, some
+from fluoroscope.formats.keras_translate.recurrent import flat, reversed_steps
+from fluoroscope.formats.keras_translate.sequence import FoldedSequence
 from fluoroscope.formats.keras_translate.step import Step
 
 
@@ -18,7 +23,7 @@ def time_distributed(step: Step) -> tuple[Value, ...]:
     if value.rank < 2:
         step.damaged(f"takes a sequence, not a shape of {value.shape}")
     mask = effective(step, value, 1)
-    folded = _Folded(step, value)
+    folded = FoldedSequence(step, value)
     inner = step.inner("layer")
     within = folded.folded(replace(value, mask=mask))
     applied = step.apply(inner, [within], shown=folded.unfolded)
@@ -29,7 +34,7 @@ def time_distributed(step: Step) -> tuple[Value, ...]:
     )
 
 
-def _mask(step: Step, folded: _Folded, given: Mask | None, made: Value) -> Mask | None:
+def _mask(step: Step, folded: FoldedSequence, given: Mask | None, made: Value) -> Mask | None:
     """Of the whole: in Keras 3 the one given; in Keras 2 the wrapped layer's, else which steps to skip."""
     if step.keras_version[0] >= 3:
         return given
@@ -44,86 +49,69 @@ def _mask(step: Step, folded: _Folded, given: Mask | None, made: Value) -> Mask 
     return Mask(tensor=tensor, rank=1)
 
 
-class _Folded:
-    """The steps of a sequence in the batch, and out of it again.
+_MERGES = {"sum": "Add", "mul": "Mul", "ave": "Add"}
 
-    Parameters
-    ----------
-    value
-        The sequence, of shape ``(steps, ...)``.
+
+def bidirectional(step: Step) -> tuple[Value, ...]:
+    """Bidirectional: one layer from the first step to the last, another from the last to the first.
+
+    Where they return sequences, the other's is turned round, so that steps stand beside themselves.
     """
+    for name in ("layer", "return_sequences", "return_state", "stateful", "go_backwards"):
+        step.options.raw(name)  # those of the layers count
+    forward, backward = step.inner("forward_layer"), step.inner("backward_layer")
+    if not isinstance(forward, KerasLayer) or not isinstance(backward, KerasLayer):
+        step.unsupported("wraps a model, which has no direction")
+    value, *states = step.inputs
+    mask = effective(step, value, 1 if step.keras_version[0] < 3 else 2)
+    named = step.arguments.get("initial_state", 1 if step.keras_version[0] >= 3 else 3)
+    states += flat(named)
+    if len(states) % 2:
+        step.damaged(f"begins with {len(states)} states for its two layers")
+    half = len(states) // 2
+    value = replace(value, mask=mask)
+    y, *after = _direction(step, forward, [value, *states[:half]])
+    y_back, *after_back = _direction(step, backward, [value, *states[half:]])
+    if y.rank != y_back.rank or y.moved != y_back.moved:
+        step.damaged("has two layers of which only one returns sequences")
+    if forward.config.get("return_sequences"):
+        y_back = replace(y_back, tensor=reversed_steps(step, y_back.tensor, y_back.axis(0)))
+    mode = step.options.raw("merge_mode", "concat")
+    if mode is None:
+        return (y, y_back, *after, *after_back)
+    return (_both(step, mode, y, y_back), *after, *after_back)
 
-    def __init__(self, step: Step, value: Value) -> None:
-        self._step = step
-        self._value = value
-        self._done: dict[tuple[str, int], Value] = {}
-        self._steps = value.shape[0]
 
-    def folded(self, value: Value) -> Value:
-        """``(batch, steps, ...)`` as ``(batch * steps, ...)``."""
-        tensor, inner = value.tensor, value.shape[1:]
-        moved = value.moved and len(inner) > 1
-        if value.moved:
-            # From (batch, channels, steps, ...): the steps come to the batch, the channels stay in front.
-            tensor = self._step.node("Transpose", tensor, perm=(0, 2, 1, *range(3, value.rank + 1)))
-        result = Value(
-            tensor="",
-            shape=inner,
-            channel=value.channel - 1 if value.channel else len(inner) - 1,
-            moved=moved,
-            dtype=value.dtype,
-            mask=self._inner_mask(value.mask),
-        )
-        return replace(result, tensor=self._reshaped(tensor, (-1,), result.tensor_shape, 2))
+def _direction(step: Step, layer: KerasLayer, values: list[Value]) -> tuple[Value, ...]:
+    """One of the two layers, called on a sequence and the states it begins with."""
+    config = layer.config
+    if _zeroes_masked(step, layer):
+        config = {**config, "zero_output_for_mask": bool(config.get("return_sequences"))}
+    places = [Place(number) for number in range(len(values))]
+    kwargs = {"initial_state": places[1:]} if places[1:] else {}
+    return step.apply(replace(layer, config=config), values, arguments=Arguments((places[0],), kwargs)).values
 
-    def _inner_mask(self, mask: Mask | None) -> Mask | None:
-        """What is left of a mask within a step: nothing of one that runs along the steps only."""
-        if mask is None or mask.rank < 2:
-            return None
-        return Mask(
-            tensor=self._reshaped(mask.tensor, (-1,), (None,) * (mask.rank - 1), 2), rank=mask.rank - 1
-        )
 
-    def unfolded(self, value: Value) -> Value:
-        """``(batch * steps, ...)`` as ``(batch, steps, ...)``."""
-        made = value.tensor, value.channel
-        if made not in self._done:
-            self._done[made] = self._unfolded(value)
-        return self._done[made]
+def _zeroes_masked(step: Step, layer: KerasLayer) -> bool:
+    """Whether this Keras sets masked steps to zero: TF-Keras and Keras 3 do, Keras up to 2.3 does not.
 
-    def _unfolded(self, value: Value) -> Value:
-        step = self._step
-        result = replace(
-            value,
-            tensor="",
-            shape=(self._steps, *value.shape),
-            channel=value.channel + 1 if value.shape else 0,
-            moved=False,
-            mask=None,
-        )
-        if self._steps is not None:
-            tensor = self._reshaped(value.tensor, (-1, self._steps), value.tensor_shape, 1)
-        else:
-            tensor = self.in_front(value.tensor)
-        if value.moved:
-            # From (batch, steps, channels, ...).
-            tensor = step.node("Transpose", tensor, perm=(0, 2, 1, *range(3, result.rank + 1)))
-        return replace(result, tensor=tensor, moved=value.moved)
+    TF-Keras, whose versions were counted like Keras's then, writes `time_major`.
+    """
+    return step.keras_version >= (2, 4) or "time_major" in layer.config
 
-    def in_front(self, tensor: str) -> str:
-        """A tensor ``(batch * steps, ...)`` as ``(batch, steps, ...)``, whatever sizes are known."""
-        step = self._step
-        before = step.node("Shape", step.graph.in_keras_order(self._value).tensor, end=2)
-        sizes = step.node("Concat", before, step.node("Shape", tensor, start=1), axis=0)
-        return step.node("Reshape", tensor, sizes)
 
-    def _reshaped(
-        self, tensor: str, batch: tuple[int, ...], rest: tuple[int | None, ...], behind: int
-    ) -> str:
-        """`tensor` with other axes in front; its axes from `behind` on stay."""
-        step = self._step
-        known = [size for size in rest if size is not None]
-        if len(known) == len(rest):
-            return step.node("Reshape", tensor, step.graph.integers([*batch, *known]))
-        sizes = step.node("Shape", tensor, start=behind)
-        return step.node("Reshape", tensor, step.node("Concat", step.graph.integers(batch), sizes, axis=0))
+def _both(step: Step, mode: Any, one: Value, other: Value) -> Value:
+    if mode == "concat":
+        axis = one.last
+        sizes = one.shape[axis], other.shape[axis]
+        joined = None if None in sizes else sum(size or 0 for size in sizes)
+        tensor = step.node("Concat", one.tensor, other.tensor, axis=one.axis(axis))
+        return replace(one, tensor=tensor, shape=(*one.shape[:-1], joined))
+    if mode not in _MERGES:
+        step.options.unsupported("merge_mode", "Translated are ave, concat, mul, sum and null.")
+    if one.shape != other.shape:
+        step.damaged(f"merges shapes that differ: {one.shape} and {other.shape}")
+    tensor = step.node(_MERGES[mode], one.tensor, other.tensor)
+    if mode == "ave":
+        tensor = step.node("Mul", tensor, step.graph.scalar(0.5))
+    return replace(one, tensor=tensor)
