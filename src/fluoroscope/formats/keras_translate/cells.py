@@ -1,8 +1,8 @@
 """What recurrent layers do at each step: the cells of SimpleRNN, GRU and LSTM.
 
 A cell is told in two ways. As ONNX's operator of that name, where its activations are among those that
-onnxruntime computes exactly; and as the nodes of one step, for a loop. Gates are in Keras's order in the file:
-GRU ``z, r, h``, LSTM ``i, f, c, o``; ONNX wants ``z, r, h`` and ``i, o, f, c``.
+onnxruntime computes exactly; and as the nodes of one step, for a loop. Keras has the gates of a GRU in the
+order ``z, r, h``, those of an LSTM as ``i, f, c, o``; ONNX wants ``z, r, h`` and ``i, o, f, c``.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def simple(step: Step, features: int) -> Cell:
 def gated(step: Step, features: int, *, reset_after: bool) -> Cell:
     """GRU: Cho et al., arXiv 1406.1078; with `reset_after` as cuDNN has it.
 
-    ``z`` and ``r`` are gates of ``x`` and ``h``; ``h' = z h + (1 - z) activation(x W + (r h) U)``, or, with the
-    reset after the matrix, ``... activation(x W + r (h U + b))``.
+    ``z`` and ``r`` are gates of ``x`` and ``h``; ``h' = z h + (1 - z) activation(x W + (r h) U)``, or, with
+    the reset after the matrix, ``... activation(x W + r (h U + b))``.
     """
     units = step.options.integer("units")
     gate_name, gate = chosen(step, "recurrent_activation", default="sigmoid")

@@ -192,7 +192,8 @@ class Step:
     def inner(self, attribute: str) -> KerasLayer | Submodel:
         """What this layer wraps, by the attribute that holds it in Keras."""
         self.options.raw(attribute)
-        return self.layer.inner[attribute]
+        found = self.layer.inner.get(attribute)
+        return self.damaged(f"wraps no {attribute}") if found is None else found
 
     def apply(
         self,
