@@ -230,8 +230,8 @@ class Bench:
         import numpy as np
 
         import fluoroscope as fs
+        from fluoroscope.files import atomic_write
         from fluoroscope.output.draw import draw_layers
-        from fluoroscope.output.files import atomic_write
 
         rows: list[Result] = []
         for name, bar in (("vgg", 1.8), ("lab", 5.0)):

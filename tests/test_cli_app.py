@@ -206,7 +206,7 @@ def test_streams_may_be_closed(folder: Path) -> None:
 
 SLOW = """
 import os, sys, time
-from fluoroscope.output import files
+from fluoroscope import files
 opened = files.replacing
 def slowly(path):
     from contextlib import contextmanager

@@ -67,6 +67,7 @@ def test_examples_work_as_typed(line: str, desk: Path, monkeypatch: pytest.Monke
     program, *words = shlex.split(line)
     assert program == "fluoroscope"
     output = words[words.index("-o") + 1] if "-o" in words else "Intermediate_Activations_Visualized.pdf"
+    output = words[2] if words[0] == "convert" else output
     made = desk / output.partition("{")[0]
     before = newest(made)
     run(*words)

@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from fluoroscope.errors import UsageError
-from fluoroscope.output.files import atomic_write, replacing
+from fluoroscope.files import atomic_write, replacing
 
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions and special files are those of POSIX")
 

@@ -15,7 +15,7 @@ from fluoroscope.cli.failures import INTERRUPTED, Manner, tell
 from fluoroscope.cli.help import Command, Group
 from fluoroscope.cli.terminal import prepare_streams
 
-COMMANDS = ("summary", "render", "image", "check", "demo")
+COMMANDS = ("summary", "render", "image", "check", "convert", "demo")
 """In the order of the help. Each is the function of its name in the module of its name."""
 
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}

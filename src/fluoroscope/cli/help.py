@@ -50,6 +50,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("fluoroscope check pictures/ model.h5", "several, and all in a folder"),
         ("fluoroscope check model.h5 --json > report.json", "the same for machines"),
     ),
+    "convert": (
+        ("fluoroscope convert model.h5 model.onnx", "to run anywhere"),
+        ("fluoroscope convert model.h5 model.onnx --channels-last", "pictures in as Keras takes them"),
+        ("fluoroscope convert model.h5 maps.onnx --layers conv", "with every convolution as an output"),
+    ),
     "demo": (
         ("fluoroscope demo", "to Intermediate_Activations_Visualized.pdf"),
         ("fluoroscope demo -o maps/", "to a folder of PNGs"),

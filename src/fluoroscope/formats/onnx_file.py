@@ -20,6 +20,7 @@ from fluoroscope.formats.onnx_parsing import parse
 from fluoroscope.formats.onnx_quantized import dequantizing
 from fluoroscope.formats.onnx_rows import layer_rows
 from fluoroscope.formats.onnx_scopes import scopes
+from fluoroscope.formats.onnx_told import Told, told
 from fluoroscope.formats.onnx_trials import Subject, examine, pictured_tensors
 from fluoroscope.formats.onnx_units import Units
 from fluoroscope.formats.onnx_weights import constant, weight
@@ -49,6 +50,8 @@ class OnnxFile:
         Of the graph; weights that are listed among them left out.
     opset
         The operator set.
+    layers
+        What the file itself says of its layers; empty for all but Fluoroscope's own.
     budget
         Bound for every tensor.
     """
@@ -61,6 +64,7 @@ class OnnxFile:
     outputs: Sequence[str]
     opset: int
     budget: Budget
+    layers: Sequence[Told] = ()
 
     def graph(self, size: tuple[int, int] | None = None) -> LayerGraph:
         """The graph with its layer table.
@@ -82,7 +86,7 @@ class OnnxFile:
         runnable = [node for node in self.nodes if problems.keys().isdisjoint(node.output)]
         where = scopes(self.nodes)
         pictured = pictured_tensors(self.nodes, (entry.tensor for entry in inputs))
-        units = Units(self.nodes, self.weights, pictured, self.outputs, where)
+        units = Units(self.nodes, self.weights, pictured, self.outputs, where, self.layers)
         meant = dequantizing(runnable, (unit.tensor for unit in units.list))
         units.show({name: node.output[0] for name, node in meant.items()})
         runnable += meant.values()
@@ -143,6 +147,7 @@ def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
         outputs=[value.name for value in graph.output],
         opset=opset,
         budget=budget,
+        layers=told(model),
     )
 
 

@@ -95,7 +95,7 @@ def layer_rows(
         table.add_input(entry)
     for node in nodes:
         table.add_node(node)
-    return table.rows
+    return table.sorted()
 
 
 class _Table:
@@ -114,12 +114,19 @@ class _Table:
         self._quantized: set[str] = set()
         self._counted: set[str] = set()
         shown = [unit for unit in units.list if self._is_shown(unit)]
+        self._told = [unit for unit in units.told if self._is_shown(unit)]
+        self._known = {unit.told.name for unit in self._told if unit.told is not None}
         self._ends = {id(unit.nodes[-1]): unit for unit in shown}
         self._units = {id(node): unit for unit in shown for node in unit.nodes}
         self._kinds: dict[str, set[str]] = {}
         for unit in shown:
             self._kinds.setdefault(where.leaf(unit.main), set()).add(unit.kind)
         self._takes: dict[int, dict[str, None]] = {}
+
+    def sorted(self) -> list[LayerOutput]:
+        """The rows, as the file itself has them where it says."""
+        order = {unit.told.name: place for place, unit in enumerate(self._told, 1) if unit.told is not None}
+        return sorted(self.rows, key=lambda row: order.get(row.layer.name, 0)) if order else self.rows
 
     def _is_shown(self, unit: Unit) -> bool:
         """Whether a unit's value is of a picture: neither a single number for each nor a text."""
@@ -131,6 +138,7 @@ class _Table:
 
     def add_input(self, entry: GraphInput) -> None:
         name = self._unique(entry.layer)
+        self._known.add(name)
         shape = channels_last(entry.shape, entry.channel_axis)
         layer = Layer(name=name, kind="Input", family="input", shape=shape)
         self.rows.append(LayerOutput(layer=layer, tensor=entry.tensor, channel_axis=entry.channel_axis))
@@ -190,18 +198,24 @@ class _Table:
         if problem is None and 0 in shape:
             problem = f"its output is empty: {list(shape)}."
         counts = [self._parameters(node) for node in unit.nodes if node.output[0] not in unit.spelled]
+        parameters, trainable = (sum(numbers) for numbers in zip(*counts, strict=True)) if counts else (0, 0)
         takes = tuple(self._takes[id(unit)])
         family = FAMILIES.get(unit.kind, "other")
+        # An operation with a constant merges nothing.
+        family = "other" if family == "merge" and len(takes) < 2 else family
+        if unit.told is not None:
+            family, parameters, trainable = unit.told.family, unit.told.parameters, unit.told.trainable
+            takes = tuple(name for name in unit.told.inputs if name in self._known) or takes
+            axis = unit.told.channel_axis % max(len(shape), 1) or axis
         name = self._unique(self._name(unit))
         before = unit.before if problem is None else None
         layer = Layer(
             name=name,
             kind=unit.kind,
-            # An operation with a constant merges nothing.
-            family="other" if family == "merge" and len(takes) < 2 else family,
+            family=family,
             shape=() if problem else channels_last(shape, axis),
-            parameters=sum(total for total, _ in counts),
-            trainable=sum(trainable for _, trainable in counts),
+            parameters=parameters,
+            trainable=trainable,
             inputs=takes,
             activation=unit.activation,
             has_pre=before is not None,
@@ -214,6 +228,8 @@ class _Table:
 
     def _name(self, unit: Unit) -> str:
         """The module that a unit is the whole of, or its place in one. Several of one kind are its calls."""
+        if unit.told is not None:
+            return unit.told.name
         scope = self._where.leaf(unit.main)
         if scope and len(self._kinds[scope]) == 1:
             return scope

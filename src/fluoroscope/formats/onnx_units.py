@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fluoroscope.formats.onnx_activations import activation_of, written_out
 from fluoroscope.formats.onnx_operators import FAMILIES, REARRANGING, SHAPE_ONLY, WINDOWS
 from fluoroscope.formats.onnx_scopes import Scopes
+from fluoroscope.formats.onnx_told import Told
 from fluoroscope.network.nodes import integer, reads
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ class Unit:
         Name of the activation that joined it.
     spelled
         What nodes make that write out one operator: what they take beside is no weight.
+    told
+        What the file itself says of the layer.
     """
 
     main: onnx.NodeProto
@@ -72,6 +75,7 @@ class Unit:
     before: str | None = None
     activation: str | None = None
     spelled: frozenset[str] = frozenset()
+    told: Told | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +114,15 @@ class Units:
         Tensors that are outputs of the network.
     where
         The places of the nodes.
+    layers
+        What the file itself says of its layers: then they are those.
 
     Attributes
     ----------
     list
         In the order of their last nodes.
+    told
+        Those that the file tells of, in its order.
     aliases
         Tensors that hold the same values as another -> that one.
     """
@@ -126,6 +134,7 @@ class Units:
         pictured: Collection[str],
         outputs: Iterable[str],
         where: Scopes,
+        layers: Sequence[Told] = (),
     ) -> None:
         self._where = where
         self._pictured = pictured
@@ -143,9 +152,11 @@ class Units:
         self.list: list[Unit] = []
         self.aliases = {step.output: step.main.input[0] for step in self._steps if step.kind == "Identity"}
         padding = self._padding()
-        for step in self._steps:
+        for step in () if layers else self._steps:
             if id(step) not in self._done and self._is_layer(step):
                 self.list.append(self._grown(step, padding.get(step.main.input[0])))
+        self.told = list(_told_units([node for node in nodes if self._sees(node)], layers))
+        self.list += self.told
         places = {id(node): place for place, node in enumerate(nodes)}
         self.list.sort(key=lambda unit: max(places[id(node)] for node in unit.nodes))
 
@@ -316,6 +327,34 @@ class Units:
             self.aliases.update((part.output, tensor) for part in behind if part.output != tensor)
             self._done.update(id(part) for part in behind)
         return tensor
+
+
+def _told_units(nodes: Sequence[onnx.NodeProto], layers: Sequence[Told]) -> Iterable[Unit]:
+    """The units that the file tells of: each with the nodes behind those of the layers before it."""
+    makers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    named = {layer.name for layer in layers}
+    claimed: set[int] = set()
+    for layer in layers:
+        if layer.name not in makers or makers[layer.name] in claimed:
+            continue
+        own: set[int] = set()
+        stack = [makers[layer.name]]
+        while stack:
+            index = stack.pop()
+            own.add(index)
+            before = {makers[name] for name in reads(nodes[index]) if name in makers and name not in named}
+            stack.extend(before - own - claimed)
+        claimed |= own
+        last = nodes[makers[layer.name]]
+        yield Unit(
+            main=last,
+            kind=layer.kind,
+            nodes=tuple(nodes[index] for index in sorted(own)),
+            tensor=layer.name,
+            before=layer.pre if layer.pre in makers else None,
+            activation=layer.activation,
+            told=layer,
+        )
 
 
 def _written_out_normalizations(nodes: Sequence[onnx.NodeProto], kept: frozenset[str]) -> list[_Step]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import NetworkError, UnsupportedLayer, UsageError
+from fluoroscope.files import atomic_write, check_suffix
 from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.cost import Cost, cost
 from fluoroscope.network.devices import CPU, Execution
+from fluoroscope.network.export import onnx_model
 from fluoroscope.network.geometry import receptive_fields
 from fluoroscope.network.graph import GraphInput, LayerGraph, LayerOutput
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance, Shape
 from fluoroscope.network.requests import named_arrays, no_such_layer, nothing_before
-from fluoroscope.network.selection import PRE
+from fluoroscope.network.selection import PRE, Selection, select
 from fluoroscope.network.session import Session
 from fluoroscope.network.summary import summary_html, summary_text
 
@@ -165,6 +169,61 @@ class OnnxNetwork:
             # One tensor can be the output of two layers: each gets a view of its own.
             results[name] = array.transpose(_last(array.ndim, axis))
         return results
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        layers: Selection = None,
+        channels_last: bool = False,
+    ) -> Path:
+        """Write the network as an ONNX file that any program runs, whatever it was read from.
+
+        Nodes and tensors have the names of the layers, ``name:pre`` before a fused activation, so each can be
+        made an output by its name. The layer table is in the model's metadata under ``fluoroscope.layers``.
+
+        Parameters
+        ----------
+        path
+            Where to; it should end in ``.onnx``. Written beside, then renamed.
+        layers
+            Which layers become outputs, as `select` takes them; the network's own outputs by default.
+        channels_last
+            Whether pictures go in and maps come out as ``(batch, height, width, channels)``, as Keras does.
+            By default they do as in the file for ONNX, and as ``(batch, channels, height, width)`` for Keras:
+            what ONNX's convolutions take.
+
+        Returns
+        -------
+        path
+            Where it is.
+
+        Raises
+        ------
+        UsageError
+            Another suffix; a network whose picture size is open (see `at_size`); weights of over 2 GiB.
+        UnsupportedLayer
+            An output that cannot be run; other layers can be named.
+        """
+        check_suffix(path, ".onnx", "A network is saved as")
+        taken = {spec.name for spec in self._inputs}
+        wanted = self.outputs if layers is None else select(self, layers)
+        outputs = [name for name in wanted if name not in taken]
+        for name in outputs:
+            self._tensor(name)
+        if not outputs:
+            raise UsageError(f"{self.name!r} would have no output: name layers that are no inputs.")
+        origin = self._provenance
+        facts = {"format": origin.format, "writer": origin.writer, "sha256": origin.sha256}
+        model = onnx_model(
+            self._graph,
+            self._graph.trace(self._budget),
+            outputs,
+            channels_last=channels_last,
+            metadata={f"fluoroscope.source.{key}": value for key, value in facts.items() if value},
+        )
+        atomic_write(path, model.SerializeToString())
+        return Path(path)
 
     def memory(self, names: Sequence[str], batch: int = 1) -> int:
         """Bytes of the activations called `names`, from their shapes. Unknown sizes count as 1."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from fluoroscope.files import replacing
 from fluoroscope.output.file_names import file_name
-from fluoroscope.output.files import replacing
 
 if TYPE_CHECKING:
     from fluoroscope.activations import Activations

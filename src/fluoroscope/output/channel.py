@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import UsageError
+from fluoroscope.files import check_suffix
 from fluoroscope.output.draw import draw_sheet, layer_limits
-from fluoroscope.output.files import check_suffix
 from fluoroscope.output.png import encode
 from fluoroscope.output.typography import REGULAR, SEMIBOLD, fitted, number, percent, printable, speakable
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope.errors import UsageError
+from fluoroscope.files import atomic_write, replacing
 from fluoroscope.output.arrays import ArrayFile
 from fluoroscope.output.file_names import file_name
-from fluoroscope.output.files import atomic_write, replacing
 from fluoroscope.output.record import drawn_record, report_record
 from fluoroscope.output.typography import speakable
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import UsageError
-from fluoroscope.output.files import atomic_write
+from fluoroscope.files import atomic_write
 
 _NONE, _UP = 0, 2
 """Bytes before a row that say how it is filtered."""

@@ -52,7 +52,7 @@ class SheetPicture(Sheet):
         UsageError
             A name that does not end in ``.png``.
         """
-        from fluoroscope.output.files import atomic_write, check_suffix
+        from fluoroscope.files import atomic_write, check_suffix
 
         check_suffix(path, ".png", "A sheet is saved as")
         atomic_write(path, self.png())

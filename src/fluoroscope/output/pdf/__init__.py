@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fluoroscope.drawing.colormaps import palette
+from fluoroscope.files import replacing
 from fluoroscope.output.captions import given_names, name_caption, scaling_caption
-from fluoroscope.output.files import replacing
 from fluoroscope.output.pdf.blocks import Block, key_of, make_block, paginate
 from fluoroscope.output.pdf.chart import Depth
 from fluoroscope.output.pdf.cover import Totals, draw_cover
