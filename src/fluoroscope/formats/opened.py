@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from fluoroscope.errors import UnsupportedLayer
 from fluoroscope.network.graph import LayerGraph
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ def opened_keras(model: KerasModel) -> Opened:
         return replace(graph, rows=[row for row in graph.rows if row.layer.name not in model.inputs])
 
     graph = graph_for(None)
+    if not graph.inputs:
+        reason = next((row.layer.problem for row in graph.rows if row.layer.problem is not None), "")
+        raise UnsupportedLayer(f"None of its inputs can be fed, so it can be shown no picture. {reason}")
     free = any(None in entry.shape[1:] for entry in graph.inputs)
     return Opened(
         graph=graph,

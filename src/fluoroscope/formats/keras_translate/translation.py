@@ -65,7 +65,7 @@ def translate(model: KerasModel, *, size: tuple[int, int] | None = None) -> Laye
         return _Translation(model, builder, version=model.keras_version, size=size).graph()
     except DoesNotFit as error:
         if size is None:
-            raise
+            raise DamagedFile(str(error)) from error
         raise UsageError(f"{size[0]} x {size[1]} pixels are too few for {model.name!r}: {error}") from error
 
 
