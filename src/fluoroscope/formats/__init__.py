@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import NetworkError, UnknownFormat, UnsupportedLayer, UsageError
+from fluoroscope.errors import NetworkError, UnknownFormat, UsageError
 from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
