@@ -8,16 +8,19 @@ endif
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 OUT ?= Intermediate_Activations_Visualized.pdf
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-applications check bench clean
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/.runtime ## the bundled network and X-ray to a PDF
 	$(BIN)/fluoroscope demo -o $(OUT)
 
 test: check ## types, lint, import contract and all tests
 	$(BIN)/python -m pytest -n 2
+
+test-applications: $(VENV)/.development ## every layer of every Keras application (25 minutes)
+	$(BIN)/python -m pytest -m applications tests/applications
 
 check: $(VENV)/.development ## types, lint and the import contract
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ from fluoroscope.cli import destination
 from fluoroscope.cli.inputs import parse_inputs
 from fluoroscope.cli.options import (
     OUTPUT,
+    ConfigOption,
     DebugOption,
     FitOption,
     ForceOption,
@@ -21,6 +22,7 @@ from fluoroscope.cli.options import (
     MemoryOption,
     ModelArgument,
     PresetOption,
+    ReplaceOption,
     ResampleOption,
     ScaleOption,
     SizeOption,
@@ -59,6 +61,8 @@ def image(
         ),
     ] = None,
     force: ForceOption = False,
+    config: ConfigOption = None,
+    replace: ReplaceOption = None,
     input: InputOption = None,
     size: SizeOption = None,
     fit: FitOption = "stretch",
@@ -76,8 +80,8 @@ def image(
 
     Try the options here before rendering: wrong preprocessing gives wrong feature maps, and no error.
     """
+    from fluoroscope.cli.opening import open_model
     from fluoroscope.cli.preparing import PictureOptions
-    from fluoroscope.formats import open_network
     from fluoroscope.network.budget import Budget, parse_bytes
 
     named = parse_inputs(input)
@@ -94,7 +98,7 @@ def image(
         if not output.lower().endswith(".png"):
             raise UsageError(f"The two pictures become a PNG: {output!r} should end in .png.")
         destination.check([output], [model, path], force=force)
-    network = open_network(model, budget=Budget(memory=parse_bytes(memory)))
+    network = open_model(model, config=config, replace=replace, budget=Budget(memory=parse_bytes(memory)))
     prepared = options.prepare_one(network, wanted, path)
     if output is not None:
         _save_pair(prepared, output)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fluoroscope.cli.inputs import files_of
+from fluoroscope.cli.opening import open_model
 from fluoroscope.cli.outcome import LayerNumbers, Outcome, Watched, layer_numbers
 from fluoroscope.cli.preparing import PictureOptions
 from fluoroscope.cli.progress import Progress
@@ -30,6 +31,8 @@ class Job:
     ----------
     model
         Path of the network.
+    config, replace
+        What is said beside it, as --config and --replace have it.
     layers
         Which, as `select` takes them; None for the usual ones.
     channel
@@ -49,6 +52,8 @@ class Job:
     """
 
     model: str
+    config: str | None = None
+    replace: Sequence[str] = ()
     layers: str | None = None
     channel: int | None = None
     classes: tuple[str, ...] = ()
@@ -60,9 +65,9 @@ class Job:
 
     def open(self) -> Network:
         """The network."""
-        from fluoroscope.formats import open_network
-
-        return open_network(self.model, budget=self.budget, threads=self.threads)
+        return open_model(
+            self.model, config=self.config, replace=self.replace, budget=self.budget, threads=self.threads
+        )
 
     def select(self, network: Network) -> tuple[str, ...]:
         """Names of the layers meant.

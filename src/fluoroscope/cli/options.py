@@ -13,6 +13,7 @@ import typer
 
 from fluoroscope.errors import UsageError
 
+NETWORK = "The network"
 PICTURE = "The picture"
 LAYERS = "What is shown"
 DRAWING = "How it is drawn"
@@ -30,6 +31,26 @@ Preset = Literal["unit", "raw", "tf", "caffe", "torch"]
 ModelArgument = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="A network: a Keras .h5, .hdf5 or .keras file, or an .onnx file."),
+]
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=NETWORK,
+        help="For a MODEL with nothing but Keras weights: its architecture, the JSON of model.to_json().",
+        show_default=False,
+    ),
+]
+ReplaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=KIND",
+        rich_help_panel=NETWORK,
+        help="A layer of Keras in the place of one that is not run, such as a Lambda: "
+        "lambda_1=Rescaling:scale=1/127.5,offset=-1. NAME may be a pattern, or class:MyLayer. Can be given "
+        "several times.",
+        show_default=False,
+    ),
 ]
 ImageArgument = Annotated[
     str | None,

@@ -17,6 +17,7 @@ from fluoroscope.cli.options import (
     ClassesOption,
     ColormapOption,
     ColumnsOption,
+    ConfigOption,
     DebugOption,
     FitOption,
     ForceOption,
@@ -35,6 +36,7 @@ from fluoroscope.cli.options import (
     PercentilesOption,
     PresetOption,
     QuietOption,
+    ReplaceOption,
     ResampleOption,
     ScaleOption,
     Scope,
@@ -84,6 +86,8 @@ def render(
     columns: ColumnsOption = 16,
     zoom: ZoomOption = 1,
     gap: GapOption = 1,
+    config: ConfigOption = None,
+    replace: ReplaceOption = None,
     input: InputOption = None,
     size: SizeOption = None,
     fit: FitOption = "stretch",
@@ -126,6 +130,8 @@ def render(
     )
     job = Job(
         model=model,
+        config=config,
+        replace=replace or (),
         layers=layers,
         channel=channel,
         classes=parse_classes(classes) if classes is not None else (),

@@ -7,10 +7,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope.cli.options import (
+    ConfigOption,
     DebugOption,
     JsonOption,
     MemoryOption,
     ModelArgument,
+    ReplaceOption,
     SizeOption,
     parse_size,
 )
@@ -37,6 +39,8 @@ _NAME = 80
 
 def summary(
     model: ModelArgument,
+    config: ConfigOption = None,
+    replace: ReplaceOption = None,
     size: SizeOption = None,
     memory: MemoryOption = "2G",
     json: JsonOption = False,
@@ -49,11 +53,11 @@ def summary(
     next, beginning 3 pixels outside the picture. A layer says what it takes where that is not simply the one
     above. Nothing is run.
     """
-    from fluoroscope.formats import open_network
+    from fluoroscope.cli.opening import open_model
     from fluoroscope.network.budget import Budget, parse_bytes
 
     wanted = parse_size(size) if size is not None else None
-    network = open_network(model, budget=Budget(memory=parse_bytes(memory)))
+    network = open_model(model, config=config, replace=replace, budget=Budget(memory=parse_bytes(memory)))
     if wanted is not None:
         network = network.at_size(*wanted)
     if json:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     import keras
     import torch
 
+    from fluoroscope.formats.keras_additions import Additions
+    from fluoroscope.formats.keras_replace import Wish
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
@@ -45,18 +48,23 @@ class Format:
     recognises
         From the whole content.
     read
-        From content, a name for the network and the budget.
+        From content, a name for the network, the budget, and what is said beside the file.
+    additions
+        Whether anything can be said beside it: an architecture, or layers that others stand for.
     """
 
     name: str
     suffixes: tuple[str, ...]
     recognises: Callable[[bytes], bool]
-    read: Callable[[bytes, str, Budget], Opened]
+    read: Callable[[bytes, str, Budget, Additions], Opened]
+    additions: bool = False
 
 
 def open_network(
     source: str | os.PathLike[str] | bytes | Network | torch.nn.Module | keras.Model,
     *,
+    config: str | os.PathLike[str] | bytes | None = None,
+    replace: Mapping[str, Wish] | None = None,
     budget: Budget | None = None,
     threads: int = 0,
     device: Device = "cpu",
@@ -73,6 +81,15 @@ def open_network(
     source
         A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one; or
         a live ``torch.nn.Module`` or ``keras.Model``. A `Network` is returned as it is.
+    config
+        For a file that holds Keras weights only: the architecture, as the path or the bytes of the JSON that
+        ``model.to_json()`` writes, of any Keras version, or of a whole model of which it is taken.
+    replace
+        Layers of Keras that stand for others, which are not run (Lambdas, classes of the author's) or have no
+        translation: from a name, path, pattern or ``"class:MyLayer"`` to
+        ``"Rescaling:scale=1/127.5,offset=-1"`` or ``("Rescaling", {"scale": 1 / 127.5, "offset": -1})``. A
+        class that the author derived from one of Keras's keeps its options and weights:
+        ``{"class:MyConv": "Conv2D"}``.
     budget
         Limits; 2 GiB of memory by default.
     threads
@@ -94,6 +111,8 @@ def open_network(
 
     Raises
     ------
+    UsageError
+        `config` or `replace` for a file that has no use for it, or a replacement that there is not.
     NetworkError
         Of a kind that says what is wrong: `UnknownFormat`, `DamagedFile`, `RefusedFile`,
         `UnsupportedLayer`, `WeightMismatch`.
@@ -105,6 +124,10 @@ def open_network(
         With `isolate`: the process crashed, or was over a limit.
     """
     if isinstance(source, Network):
+        if config is not None or replace:
+            raise UsageError(
+                "This network is open already: give config and replace where its file is opened."
+            )
         return source
     budget = budget or Budget()
     live = open_live(source, budget=budget, threads=threads, input_shape=input_shape)
@@ -113,23 +136,27 @@ def open_network(
             raise UsageError("isolate=True is for files; a live model runs where it lies, in this process.")
         if (device, precision) != ("cpu", "float32"):
             raise UsageError("device and precision are for files; a live model is computed where it lies.")
+        if config is not None or replace:
+            raise UsageError("config and replace are for files of Keras, not for live models.")
         return live
     if input_shape is not None:
         raise UsageError("input_shape is for live models: a file says what its network takes.")
+    additions = _additions(config, replace, budget)
     path = None if isinstance(source, bytes) else _path(source)
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
 
         options = {"threads": threads, "device": device, "precision": precision}
-        return open_isolated(source if isinstance(source, bytes) else None, path, budget, options)
+        return open_isolated(source if isinstance(source, bytes) else None, path, budget, additions, options)
     data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
-    return open_content(data, path, budget, threads=threads, device=device, precision=precision)
+    return open_content(data, path, budget, additions, threads=threads, device=device, precision=precision)
 
 
 def open_content(
     data: bytes,
     path: str | None,
     budget: Budget,
+    additions: Additions,
     *,
     threads: int = 0,
     device: Device = "cpu",
@@ -142,6 +169,8 @@ def open_content(
     ----------
     path
         Where it was read from; None for bytes.
+    additions
+        What is said beside it.
     sha256
         Of `data`, if somebody knows it; None to find it out.
     """
@@ -150,7 +179,11 @@ def open_content(
     name = Path(path).stem if path is not None else "network"
     try:
         form = _recognise(data)
-        opened = form.read(data, name, budget)
+        if additions and not form.additions:
+            raise UsageError(
+                f"{label} is of the format {form.name}: config and replace are for files of Keras."
+            )
+        opened = form.read(data, name, budget, additions)
         provenance = Provenance(
             path=path,
             format=form.name,
@@ -167,6 +200,28 @@ def open_content(
         )
     except NetworkError as error:
         raise type(error)(f"{label}: {error}") from error
+
+
+def _additions(
+    config: str | os.PathLike[str] | bytes | None, replace: Mapping[str, Wish] | None, budget: Budget
+) -> Additions:
+    """What is said beside the file."""
+    from fluoroscope.formats.keras_additions import Additions
+    from fluoroscope.formats.keras_replace import Replacements, parse_replacements
+
+    replacements = Replacements()
+    if replace:
+        from fluoroscope.formats.keras_translate.table import TABLE
+
+        replacements = parse_replacements(replace, TABLE)
+    if config is None:
+        return Additions(replacements=replacements)
+    if isinstance(config, bytes):
+        return Additions(architecture=config, replacements=replacements)
+    path = Path(_path(config))
+    return Additions(
+        architecture=read_file(path, budget), architecture_name=repr(str(path)), replacements=replacements
+    )
 
 
 def _path(source: Any) -> str:
@@ -225,19 +280,27 @@ _ONNX_SECOND_FIELD = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
 """Tags of the fields that can follow the version: producer, domain, model version, doc, graph, opsets."""
 
 
-def _read_keras_hdf5(data: bytes, name: str, budget: Budget) -> Opened:
+def _read_keras_hdf5(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
+    if additions.architecture is not None:
+        from fluoroscope.formats import keras_beside
+
+        return opened_keras(keras_beside.read(data, additions, limit=budget.memory))
     from fluoroscope.formats import keras_hdf5
 
-    return opened_keras(keras_hdf5.read(data, limit=budget.memory))
+    return opened_keras(keras_hdf5.read(data, limit=budget.memory, replacements=additions.replacements))
 
 
-def _read_keras_archive(data: bytes, name: str, budget: Budget) -> Opened:
+def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
     from fluoroscope.formats import keras_archive
 
-    return opened_keras(keras_archive.read(data, limit=budget.memory))
+    if additions.architecture is not None:
+        raise UsageError(
+            "A .keras file has its own architecture. --config is for files with nothing but weights."
+        )
+    return opened_keras(keras_archive.read(data, limit=budget.memory, replacements=additions.replacements))
 
 
-def _read_onnx(data: bytes, name: str, budget: Budget) -> Opened:
+def _read_onnx(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
     from fluoroscope.formats import onnx_file
 
     file = onnx_file.read(data, name=name, budget=budget)
@@ -266,12 +329,19 @@ def _weight_notes(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(name="keras-hdf5", suffixes=(".h5", ".hdf5"), recognises=_is_hdf5, read=_read_keras_hdf5),
+    Format(
+        name="keras-hdf5",
+        suffixes=(".h5", ".hdf5"),
+        recognises=_is_hdf5,
+        read=_read_keras_hdf5,
+        additions=True,
+    ),
     Format(
         name="keras-archive",
         suffixes=(".keras",),
         recognises=_is_keras_archive,
         read=_read_keras_archive,
+        additions=True,
     ),
     Format(name="onnx", suffixes=(".onnx",), recognises=_is_onnx, read=_read_onnx),
 )

@@ -20,6 +20,7 @@ from fluoroscope.formats.keras_graph import TreePath, unfold
 from fluoroscope.formats.keras_hdf5 import version_of
 from fluoroscope.formats.keras_json import JsonObject, parse
 from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.keras_replace import Replacements
 from fluoroscope.formats.keras_tree import LayerNode, ModelNode
 from fluoroscope.formats.keras_variables import Array, is_stray
 from fluoroscope.formats.keras_weights import layer_weights
@@ -53,7 +54,9 @@ def is_keras_archive(data: bytes | memoryview) -> bool:
         return name in bytes(data[: MIB // 4]) or name in bytes(data[-MIB:])
 
 
-def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
+def read(
+    data: bytes | memoryview, *, limit: int = 2 * GIB, replacements: Replacements | None = None
+) -> KerasModel:
     """Architecture and weights. Nothing in the file is run or unpacked to a disk, no other file is opened.
 
     Parameters
@@ -62,6 +65,8 @@ def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
         The whole file. Weights are views of it unless they are compressed.
     limit
         Bytes that the weights may take.
+    replacements
+        Layers that others stand for.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
     version = metadata.get("keras_version")
     writer = version if isinstance(version, str) else None
     major, minor = version_of(writer) or (keras_major(config), 0)
-    root, notes = read_config(config, major=major, limits=limits)
+    root, notes = read_config(config, major=major, limits=limits, replacements=replacements)
     if _WEIGHTS not in archive.names:
         if _PICKLED_WEIGHTS in archive.names:
             raise RefusedFile(
@@ -88,7 +93,7 @@ def read(data: bytes | memoryview, *, limit: int = 2 * GIB) -> KerasModel:
         )
     # Only what has to be unpacked takes memory: a stored member is at most as long as the file.
     file = Hdf5File(archive.read(_WEIGHTS, limit=max(limit, len(data))), limits)
-    weights = _all_weights(file, root, major)
+    weights = path_weights(file, root, major)
     unfolded = unfold(root, weights, limits=limits)
     if any(name in file for name in _OPTIMIZERS):
         notes = (*notes, "the optimizer's state in the file is not read")
@@ -113,7 +118,7 @@ def _json(archive: keras_zip.Archive, name: str, limits: Limits) -> JsonObject:
     return parse(text, what=f"Its member {name!r}", limits=limits)
 
 
-def _all_weights(file: Hdf5File, root: ModelNode, major: int) -> dict[TreePath, dict[str, Array]]:
+def path_weights(file: Hdf5File, root: ModelNode, major: int) -> dict[TreePath, dict[str, Array]]:
     """For each layer, its weights by name.
 
     Where one object is in two models, Keras 3 counts it in both, TF-Keras only in the first; but two objects

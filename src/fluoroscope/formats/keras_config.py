@@ -21,6 +21,7 @@ from fluoroscope.formats.keras_entries import (
 )
 from fluoroscope.formats.keras_json import JsonObject
 from fluoroscope.formats.keras_nodes import check, parse, references
+from fluoroscope.formats.keras_replace import Replacements, replaced_entry
 from fluoroscope.formats.keras_tree import OUTSIDE, Call, LayerNode, ModelNode, TensorRef
 from fluoroscope.formats.keras_wrappers import DEEPEST, inner_entries
 from fluoroscope.formats.limits import Limits
@@ -40,7 +41,9 @@ def keras_major(config: JsonObject) -> int:
     return 2
 
 
-def read_config(config: JsonObject, *, major: int, limits: Limits) -> tuple[ModelNode, tuple[str, ...]]:
+def read_config(
+    config: JsonObject, *, major: int, limits: Limits, replacements: Replacements | None = None
+) -> tuple[ModelNode, tuple[str, ...]]:
     """A model's tree, and what of its config is worth a line to the user.
 
     Parameters
@@ -49,9 +52,13 @@ def read_config(config: JsonObject, *, major: int, limits: Limits) -> tuple[Mode
         As parsed from JSON: with ``class_name`` and ``config``, either of which old files may lack.
     major
         Of the Keras version that wrote it.
+    replacements
+        Layers that others stand for.
 
     Raises
     ------
+    UsageError
+        A replacement for no layer.
     DamagedFile
         A config that contradicts itself.
     UnsupportedLayer
@@ -66,10 +73,12 @@ def read_config(config: JsonObject, *, major: int, limits: Limits) -> tuple[Mode
             "is not in the file, and no list of layers. Save it as a Functional or Sequential model."
         )
     data_format = keras_1.data_format(every_layer(config)) if major == 1 else "channels_last"
-    reader = _Reader(major, data_format, limits)
+    reader = _Reader(major, data_format, limits, replacements or Replacements())
     root = reader.model(entry, name="model", needs_input=True)
+    reader.check_replacements()
     policies = {str(leaf.config.get("dtype")) for leaf in root.leaves()} & _LOW_PRECISION
     notes = [f"{name} (a class of its author's) is read as the layers it lists" for name in reader.custom]
+    notes += reader.replaced
     notes += [f"dtype policy {name}: computed here in float32" for name in sorted(policies)]
     notes += dict.fromkeys(leaf.note for leaf in root.leaves() if leaf.note is not None)
     return root, tuple(notes)
@@ -101,13 +110,22 @@ class _Wiring:
 class _Reader:
     """What reading one config carries along: version, limits, how many layers there were so far."""
 
-    def __init__(self, major: int, data_format: str, limits: Limits) -> None:
+    def __init__(self, major: int, data_format: str, limits: Limits, replacements: Replacements) -> None:
         self.custom: list[str] = []
+        self.replaced: list[str] = []
         self._major = major
         self._data_format = data_format
         self._limits = limits
         self._layers = 0
         self._depth = 0
+        self._replacements = replacements
+        self._wishes: set[str] = set()
+        self._classes: list[tuple[str, str]] = []
+        self._prefix = ""
+
+    def check_replacements(self) -> None:
+        """Refuse a replacement for no layer."""
+        self._replacements.check_used(self._wishes, self._classes)
 
     def model(self, entry: JsonObject, *, name: str, needs_input: bool) -> ModelNode:
         """The node of a model.
@@ -153,10 +171,30 @@ class _Reader:
                 f"A layer's name has {len(name)} characters; at most {self._limits.name} are read."
             )
         if is_model(entry):
-            return self.model(entry, name=name, needs_input=needs_input)
-        layer = keras_layers.canonical(entry, name=name, major=self._major, data_format=self._data_format)
+            outside, self._prefix = self._prefix, f"{self._prefix}{name}/"
+            model = self.model(entry, name=name, needs_input=needs_input)
+            self._prefix = outside
+            return model
+        layer = self._leaf(entry, name)
         entries = inner_entries(layer.kind, options(entry)) if layer.problem is None else {}
         return replace(layer, inner=self._inside(layer, entries)) if entries else layer
+
+    def _leaf(self, entry: JsonObject, name: str) -> LayerNode:
+        """A layer, or the one that the user puts in its place."""
+        class_name = str(entry.get("class_name")).rpartition(">")[2]
+        path = self._prefix + name
+        if self._replacements:
+            self._classes.append((path, class_name))
+        found = self._replacements.find(path, class_name)
+        if found is None:
+            return keras_layers.canonical(entry, name=name, major=self._major, data_format=self._data_format)
+        wish, replacement = found
+        self._wishes.add(wish)
+        self.replaced.append(f"{path} ({class_name[:80]}) is replaced by {replacement}, as asked")
+        other = replaced_entry(entry, replacement, keeps=class_name != "Lambda")
+        node = keras_layers.canonical(other, name=name, major=self._major, data_format=self._data_format)
+        # Its weights are stored under the class in the file.
+        return replace(node, class_name=str(entry.get("class_name")), asked=frozenset(replacement.options))
 
     def _inside(self, wrapper: LayerNode, entries: Mapping[str, JsonObject]) -> dict[str, _Node]:
         """What a wrapper holds; a model in it takes its tensor as one that is called."""
@@ -164,10 +202,12 @@ class _Reader:
         if self._depth > DEEPEST:
             raise BudgetExceeded(f"Its layers wrap each other more than {DEEPEST} deep.")
         names = layer_names(list(entries.values()))
+        outside, self._prefix = self._prefix, f"{self._prefix}{wrapper.name}/"
         inner = {
             attribute: self._layer(entry, name, needs_input=True)
             for (attribute, entry), name in zip(entries.items(), names, strict=True)
         }
+        self._prefix = outside
         self._depth -= 1
         return inner
 

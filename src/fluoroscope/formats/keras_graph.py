@@ -130,6 +130,7 @@ class _Unfolder:
                     attribute: self._inside(child, (*path, place), f"{prefix}{node.name}/", trainable)
                     for place, (attribute, child) in enumerate(node.inner.items())
                 },
+                asked=node.asked,
             )
         return self._layers[path]
 

@@ -31,6 +31,9 @@ ALIASES: Mapping[str, str] = {
     },
 }
 
+_REGISTERED = frozenset({"CustomScaleLayer"})
+"""Classes of Keras's own applications that it registers as if they were their author's."""
+
 _PROGRAMS = {
     "TorchModuleWrapper": "wraps a PyTorch module as a pickle, which is a program and never run",
     "TFSMLayer": "calls a TensorFlow SavedModel, which is a program in another file and never run",
@@ -86,7 +89,10 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
     if kind == "Lambda":
         clues = keras_lambda.hints(given)
         mentions = f" (it mentions {clues})" if clues else ""
-        problem = f"holds marshalled Python bytecode, which is never run{mentions}"
+        problem = (
+            f"holds marshalled Python bytecode, which is never run{mentions}. If you know what it does, say "
+            f"so: --replace {name[:80]}={keras_lambda.suggestion(given)}"
+        )
     fields, misfit = _fields(kind, fields, major=major, data_format=data_format)
     return LayerNode(
         name=name,
@@ -124,8 +130,8 @@ def package(entry: Mapping[str, Any]) -> str | None:
     """The author's package that a class is registered in (``Custom>MyLayer``); None for Keras's own."""
     for spelled in (entry.get("registered_name"), entry.get("class_name")):
         name = spelled if isinstance(spelled, str) else ""
-        owner, mark, _ = name.rpartition(">")
-        if mark and not is_keras_module(owner):
+        owner, mark, own = name.rpartition(">")
+        if mark and not is_keras_module(owner) and own not in _REGISTERED:
             return owner
     return None
 
@@ -135,14 +141,23 @@ def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str
     kind = str(entry.get("class_name")).rpartition(">")[2]
     module = entry.get("module")
     if (owner := package(entry)) is not None:
-        return kind, f"{kind[:80]!r} is a class of its author's ({owner[:80]}), whose code is not in the file"
+        return kind, (
+            f"{kind[:80]!r} is a class of its author's ({owner[:80]}), whose code is not in the file"
+            f"{_like(kind)}"
+        )
     if not is_keras_module(module):
-        return kind, f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported"
+        return kind, (
+            f"{kind[:80]!r} is a class from {str(module)[:80]!r}: not Keras's, and not imported{_like(kind)}"
+        )
     if _OPERATIONS.search(str(module)) or _is_function(kind, entry, config, major):
         return f"{keras_functions.OPERATIONS}{kind}", None
     kind = keras_functions.wrapped(kind, config)
     kind = ALIASES.get(kind, kind)
     return kind, _PROGRAMS.get(kind)
+
+
+def _like(kind: str) -> str:
+    return f". If it is like a class of Keras's, say which: --replace class:{kind[:80]}=KIND"
 
 
 def _is_function(kind: str, entry: JsonObject, config: Mapping[str, Any], major: int) -> bool:
@@ -179,6 +194,8 @@ def _fields(
     ):
         axes = cast(list[Any], axis)
         fields["axis"] = axes[0] if len(axes) == 1 else axes
+    if kind == "Flatten" and major == 1:
+        data_format = "channels_last"  # it took values in the order they had
     if _HAS_DATA_FORMAT.fullmatch(kind):
         fields["data_format"] = fields.get("data_format") or data_format
     _settle_windows(kind, fields)

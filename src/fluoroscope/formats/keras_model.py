@@ -35,6 +35,9 @@ class KerasLayer:
     inner
         Of a wrapper, the layers and models in it, by the attribute that holds them in Keras (``layer``,
         ``forward_layer``, ``cell``).
+    asked
+        Of a layer that a user put in the place of another, the names of the options that the user gave; other
+        options are those of the author's class, and may be unknown. None for a layer as it is in the file.
     """
 
     name: str
@@ -44,6 +47,7 @@ class KerasLayer:
     trainable: bool = True
     problem: str | None = None
     inner: Mapping[str, KerasLayer | Submodel] = field(default_factory=dict[str, "KerasLayer | Submodel"])
+    asked: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,6 +66,8 @@ class LayerNode:
         ``forward_layer``, ``cell``).
     note
         How a doubt about it was settled; None if there was none.
+    asked
+        As in `KerasLayer`.
     """
 
     name: str
@@ -74,6 +76,7 @@ class LayerNode:
     config: Mapping[str, Any]
     trainable: bool = True
     problem: str | None = None
+    asked: frozenset[str] | None = None
     note: str | None = None
     inner: Mapping[str, LayerNode | ModelNode] = field(default_factory=dict[str, "LayerNode | ModelNode"])
 

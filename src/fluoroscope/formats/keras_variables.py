@@ -88,9 +88,9 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
             "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D ZeroPadding1D "
             "ZeroPadding2D ZeroPadding3D Cropping1D Cropping2D Cropping3D UpSampling1D UpSampling2D "
             "UpSampling3D RandomFlip RandomRotation RandomZoom RandomTranslation RandomContrast "
-            "RandomBrightness RandomCrop RandomHeight RandomWidth StochasticDepth AdaptiveAveragePooling1D "
-            "AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D AdaptiveMaxPooling2D "
-            "AdaptiveMaxPooling3D AutoContrast CategoryEncoding MelSpectrogram"
+            "RandomBrightness RandomCrop RandomHeight RandomWidth StochasticDepth CustomScaleLayer "
+            "AdaptiveAveragePooling1D AdaptiveAveragePooling2D AdaptiveAveragePooling3D AdaptiveMaxPooling1D "
+            "AdaptiveMaxPooling2D AdaptiveMaxPooling3D AutoContrast CategoryEncoding MelSpectrogram"
         ).split(),
         (),
     ),

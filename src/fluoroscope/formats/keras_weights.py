@@ -35,6 +35,8 @@ def layer_weights(
         Arrays missing, left over, contradicting their names, or of another shape than the config says.
     """
     variables = known_variables(layer, major)
+    if layer.asked is not None and variables == ():
+        return {}  # what a user puts in its place has none of the author's weights
     weights = named(label, layer.kind, variables, stored)
     if variables is None:
         return weights

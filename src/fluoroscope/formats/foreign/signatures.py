@@ -69,12 +69,23 @@ def _length(data: bytes, at: int) -> tuple[int, int]:
 def marked(data: bytes) -> Foreign | None:
     """What a signature tells."""
     for places, label, program, advice in _TABLE:
-        if any(data[at : at + len(mark)] == mark for at, mark in places):
+        if any(_stands(mark, data, at) for at, mark in places):
             return Foreign(label=label, program=program, advice=advice)
     return None
 
 
 _GIVE = "Give the network that it was made of: a Keras file or an .onnx file."
+
+
+def _stands(mark: bytes, data: bytes, at: int) -> bool:
+    """Whether a mark stands at a place, which counts from the end where it is negative."""
+    return data[at:].startswith(mark) if at < 0 else data.startswith(mark, at)
+
+
+_CHECKPOINT = (
+    "Its weights are in other files, in a layout of TensorFlow's own. Where it was made, load it and save "
+    "the whole model: model.load_weights(...); model.save('model.keras')."
+)
 _UNPACK = "Unpack it, and give the network in it."
 _PICTURE = "The network comes first, then the picture."
 
@@ -84,11 +95,19 @@ _TABLE: tuple[tuple[tuple[tuple[int, bytes], ...], str, bool, str], ...] = (
     (((0, b"GGUF"),), "a GGUF file: weights without an architecture", False, _GIVE),
     (((4, b"ET1"),), "an ExecuTorch program", True, _GIVE),
     (((0, b"\x93NUMPY"),), "a NumPy array", False, _GIVE),
+    (((0, b"model_checkpoint_path:"),), "the index of TensorFlow checkpoints", False, _CHECKPOINT),
+    (
+        ((-8, b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"),),
+        "the index of a TensorFlow checkpoint",
+        False,
+        _CHECKPOINT,
+    ),
     (
         ((0, b"{"), (0, b'"{')),
         "JSON: an architecture without its weights",
         False,
-        "Give the full model file (model.save).",
+        "Give the weights, and it beside them: fluoroscope summary WEIGHTS.h5 --config FILE, in Python "
+        "open_network('weights.h5', config=...). Or the full model file (model.save).",
     ),
     (
         ((0, b"\xff\xd8\xff"), (0, b"\x89PNG"), (0, b"GIF8"), (0, b"II*\0"), (0, b"MM\0*"), (0, b"BM")),

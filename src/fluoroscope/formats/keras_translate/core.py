@@ -81,5 +81,6 @@ def _vector(step: Step) -> tuple[Value, int]:
 def unchanged(step: Step) -> Value:
     """Layers that only training knows: what comes in goes out, in the same tensor."""
     for name in step.layer.config:
-        step.options.raw(name)  # none of their options matters at inference
+        if name not in (step.layer.asked or ()):
+            step.options.raw(name)  # none of their options matters at inference
     return step.value

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from reprlib import Repr
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from fluoroscope.errors import DamagedFile, UnsupportedLayer
+from fluoroscope.errors import DamagedFile, UnsupportedLayer, UsageError
 from fluoroscope.formats.keras_model import KerasLayer
 from fluoroscope.network.protocol import FloatArray
 
@@ -137,12 +138,27 @@ class Options:
     def refuse_unread(self) -> None:
         """Refuse options that no translation has looked at and that may change what the layer computes.
 
-        An option that is switched off (null, false, an empty list) or speaks of training is none of them.
+        An option that is switched off (null, false, an empty list) or speaks of training is none of them. Of
+        a layer that a user put there, only those that the user gave are looked at, strictly.
         """
+        if self._layer.asked is not None:
+            self._refuse_unread_asked(self._layer.asked)
+            return
         for name, value in self._config.items():
             inert = name in _INERT or name.endswith(_INERT_ENDINGS) or name in self._read
             if not inert and value is not None and value is not False and value != [] and value != {}:
                 self.unsupported(name, "Nothing is known of this option.")
+
+    def _refuse_unread_asked(self, asked: frozenset[str]) -> None:
+        unread = sorted(asked - self._read)
+        if unread:
+            near = get_close_matches(unread[0], self._read, n=1)
+            hint = (
+                f"Did you mean {near[0]!r}?" if near else f"It has {', '.join(sorted(self._read)) or 'none'}."
+            )
+            raise UsageError(
+                f"--replace {self._layer.name}={self._layer.kind}: it has no option {unread[0]!r}. {hint}"
+            )
 
     def whole(self, name: str, value: Any, least: int) -> int:
         """A value found inside the option `name`, as an integer from `least` on."""

@@ -150,6 +150,7 @@ TABLE: Mapping[str, LayerType] = {
     "LayerNormalization": LayerType(
         family="normalization", translate=normalization.layer_normalization, variables=("gamma", "beta")
     ),
+    "CustomScaleLayer": LayerType(family="merge", translate=applications.custom_scale),
     "LayerScale": LayerType(family="normalization", translate=applications.layer_scale, variables=("gamma",)),
     "GroupNormalization": LayerType(
         family="normalization", translate=normalization.group_normalization, variables=("gamma", "beta")

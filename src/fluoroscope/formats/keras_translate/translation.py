@@ -276,6 +276,10 @@ class _Translation:
         except UnsupportedLayer as error:
             self._problems[call.name] = str(error)
             return None, str(error)
+        except DamagedFile as error:
+            if call.layer.asked is None:
+                raise
+            raise UsageError(f"--replace {call.layer.name}={call.layer.kind}: {error}") from error
 
     def _translated(self, call: LayerCall, tensors: list[Operand]) -> Step:
         begun = len(self._builder.nodes)
@@ -311,7 +315,8 @@ class _Translation:
             raise UnsupportedLayer(f"{described(layer)} cannot be run: {layer.problem}")
         if layer.kind not in TABLE:
             raise UnsupportedLayer(
-                f"{described(layer)} has no translation; what comes before it can be shown."
+                f"{described(layer)} has no translation; what comes before it can be shown. If it is like a "
+                f"layer that has one, say so: --replace {layer.name[:80]}=KIND"
             )
 
         def wrapped(
