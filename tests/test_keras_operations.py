@@ -109,8 +109,8 @@ def _reference(keras: Any, model: Any, batches: Sequence[Any]) -> dict[str, Any]
     names: list[str] = []
     tensors: list[Any] = []
     for layer in model.operations if hasattr(model, "operations") else model.layers:
-        if type(layer).__name__ == "InputLayer":
-            continue
+        if type(layer).__name__ == "InputLayer" or layer.name.startswith("tf.range"):
+            continue  # numbers that no picture has a part in are no rows
         made = layer.output
         for index, tensor in enumerate(made if isinstance(made, (list, tuple)) else [made]):
             if getattr(tensor, "shape", ())[:1] == (None,) or tuple(tensor.shape)[:1] == (None,):
@@ -139,4 +139,80 @@ def _check(keras: Any, model: Any, path: Path, tolerance: float = TOLERANCE) -> 
 def test_operations_of_keras_3(group: str, suffix: str, tmp_path: Path) -> None:
     keras = framework("keras")
     model = branches(keras, (6, 8, 4), lambda x, layers: KERAS_OPS[group](x, keras.ops))
+    _check(keras, model, tmp_path / f"m{suffix}")
+
+
+TF_FUNCTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "arithmetic": lambda x, tf: [
+        x + 1, 1 - x, x * 0.5, x / 3.0, 2.0 / (x * x + 1.0), -x, abs(x), x // 0.7, x % 0.7, x**2, x + x,
+        x + _row, tf.add(_row, x), tf.subtract(x, x[:, :1]), tf.multiply(x, 2.0), tf.maximum(x, 0.1),
+        tf.math.squared_difference(x, 1.0), tf.where(x > 0, x, tf.zeros_like(x)), tf.cast(x > 0, tf.float32),
+        tf.clip_by_value(x, -0.5, 0.5), tf.cast(tf.logical_and(x > 0, x < 1), tf.float32), tf.add_n([x, x]),
+        tf.math.divide_no_nan(x, tf.nn.relu(x)), tf.cast(tf.equal(x, 0.0), "float32"), tf.cast(x, "int32"),
+    ],
+    "each": lambda x, tf: [
+        tf.exp(x), tf.math.log(tf.abs(x) + 1), tf.sqrt(tf.abs(x)), tf.math.rsqrt(tf.abs(x) + 1),
+        tf.square(x), tf.sin(x), tf.tanh(x), tf.sigmoid(x), tf.round(x), tf.floor(x), tf.sign(x),
+        tf.nn.relu(x), tf.nn.relu6(x * 4), tf.nn.leaky_relu(x), tf.nn.leaky_relu(x, 0.1), tf.nn.elu(x),
+        tf.nn.selu(x), tf.nn.softplus(x), tf.nn.swish(x), tf.nn.silu(x, 0.5), tf.nn.gelu(x),
+        tf.nn.gelu(x, True), tf.nn.softmax(x), tf.nn.softmax(x, axis=1), tf.nn.log_softmax(x),
+        tf.nn.sigmoid(x), tf.nn.tanh(x), tf.math.erf(x), tf.stop_gradient(x), tf.identity(x),
+        tf.math.softplus(x), tf.ones_like(x), tf.math.abs(x), tf.math.log1p(tf.abs(x) * 0.01),
+    ],
+    "reductions": lambda x, tf: [
+        tf.reduce_mean(x, [1, 2]), tf.reduce_mean(x, [1, 2], keepdims=True), tf.reduce_sum(x, -1),
+        tf.reduce_max(x, axis=1), tf.reduce_min(x, axis=[1, 2, 3]), tf.math.reduce_std(x, axis=2),
+        tf.math.reduce_variance(x, axis=-1), tf.reduce_logsumexp(x, axis=1), tf.argmax(x, axis=-1),
+        tf.norm(x, axis=-1), tf.math.l2_normalize(x, axis=-1), tf.nn.l2_normalize(x, 3),
+        *tf.nn.moments(x, [1, 2], keepdims=True), *tf.math.top_k(x, 2), tf.cumsum(x, axis=1),
+        tf.reduce_prod(x, axis=2), tf.cast(tf.reduce_any(x > 1, axis=1), tf.float32),
+    ],
+    "arranging": lambda x, tf: [
+        tf.reshape(x, (-1, 48, 4)), tf.reshape(x, [tf.shape(x)[0], -1, 8]), tf.transpose(x, [0, 3, 1, 2]),
+        tf.reshape(x, tf.stack([tf.shape(x)[0], tf.shape(x)[1] * tf.shape(x)[2], 4])),
+        tf.reshape(x, (tf.shape(x)[0], 6, tf.shape(x)[2] // 2, -1)), tf.expand_dims(x, 1),
+        tf.reshape(x, tf.concat([tf.shape(x)[:1], [48, 4]], axis=0)), tf.squeeze(x[:, :1], axis=1),
+        tf.expand_dims(x, -1), tf.concat([x, x * 2], -1), tf.concat([x, x], axis=1), tf.stack([x, x], axis=1),
+        *tf.split(x, 2, axis=1), *tf.split(x, [1, 3], axis=-1), *tf.unstack(x, axis=3), tf.tile(x, [1, 2, 1, 3]),
+        tf.tile(x[:, :1], [1, tf.shape(x)[1], 1, 1]), tf.repeat(x, 2, axis=1), tf.reverse(x, [1]),
+        tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]]), tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "REFLECT"),
+        tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "SYMMETRIC"), tf.roll(x, [1, 2], [1, 2]),
+        tf.broadcast_to(x[:, :1], tf.shape(x)), tf.concat([x, tf.zeros([tf.shape(x)[0], 6, 8, 2])], -1),
+        tf.concat([x, tf.fill(tf.stack([tf.shape(x)[0], 6, 8, 2]), 1.5)], -1),
+        x + tf.range(0, tf.cast(tf.shape(x)[-1], tf.float32), 1.0),
+    ],
+    "indexing": lambda x, tf: [
+        x[:, 0], x[:, :, :, -1], x[:, 1:, ::2], x[:, ::-1], x[:, None, :, 2], x[:, 1, 2, 3], x[:, -2:],
+        tf.gather(x, [2, 0], axis=-1), tf.gather(x, 1, axis=1), tf.slice(x, [0, 1, 0, 0], [-1, 2, 8, 4]),
+        tf.gather(_table, tf.cast(tf.clip_by_value(tf.abs(x) * 2, 0, 4), tf.int32)),
+        tf.strided_slice(x, [0, 1, 0, 0], [0, 5, 8, 4], [1, 2, 1, 1], begin_mask=1, end_mask=1),
+        tf.one_hot(tf.argmax(x, axis=-1), 4), tf.one_hot(tf.argmax(x, axis=-1), 3, axis=1),
+    ],
+    "products": lambda x, tf: [
+        tf.matmul(x, x, transpose_b=True), tf.linalg.matmul(x, _table[:4]), tf.tensordot(x, _table[:4], 1),
+        tf.tensordot(x, _kernel, [[3], [2]]), tf.matmul(x, x, adjoint_a=True), tf.nn.bias_add(x, _row),
+    ],
+    "pictures": lambda x, tf: [
+        tf.nn.depth_to_space(x, 2), tf.nn.space_to_depth(x, 2), tf.nn.max_pool2d(x, 2, 2, "SAME"),
+        tf.nn.avg_pool2d(x, [1, 3, 3, 1], [1, 1, 1, 1], "VALID"), tf.nn.conv2d(x, _kernel, 1, "SAME"),
+        tf.nn.depthwise_conv2d(x, _kernel[..., :2], [1, 1, 1, 1], "SAME"), tf.image.resize(x, (9, 5)),
+        tf.image.resize(x, (12, 16), method="nearest"), tf.image.resize(x, tf.shape(x)[1:3] * 2),
+        tf.compat.v1.image.resize(x, (11, 5), align_corners=True), tf.compat.v1.image.resize(x, (11, 5)),
+        tf.compat.v1.image.resize_nearest_neighbor(x, (11, 5), align_corners=True),
+        tf.compat.v1.image.resize_bilinear(x, (12, 16)), tf.image.flip_left_right(x),
+        tf.compat.v1.image.resize_nearest_neighbor(x, (9, 5)), tf.nn.local_response_normalization(x, 1),
+        tf.image.extract_patches(x, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID"),
+        tf.image.extract_patches(x, [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], "SAME"),
+        tf.nn.batch_normalization(x, _row, _row**2, _row, _row, 1e-3), tf.image.rgb_to_grayscale(x[:, :, :, :3]),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("group", TF_FUNCTIONS)
+def test_functions_of_tensorflow_in_tf_keras(group: str, suffix: str, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    keras = framework("tf_keras")
+    model = branches(keras, (6, 8, 4), lambda x, layers: TF_FUNCTIONS[group](x, tf))
     _check(keras, model, tmp_path / f"m{suffix}")

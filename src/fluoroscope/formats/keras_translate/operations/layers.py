@@ -20,6 +20,8 @@ from fluoroscope.formats.keras_translate.options import brief
 from fluoroscope.formats.keras_translate.step import Step
 
 _NOT_ARGUMENTS = frozenset({"name", "trainable", "dtype_policy"})
+_UNSAID = frozenset({"name", "use_cudnn_on_gpu"})
+"""Arguments of TensorFlow's functions that change nothing of what is computed."""
 _MOST_NUMBERS = 2**24
 """In one array of a file: 64 MiB of float32."""
 
@@ -69,7 +71,7 @@ def _called(
 ) -> Operand | tuple[Operand, ...]:
     bound = spelling.bound(
         [_decoded(step, value) for value in args],
-        {name: _decoded(step, value) for name, value in kwargs.items() if name != "name"},
+        {name: _decoded(step, value) for name, value in kwargs.items() if name not in _UNSAID},
     )
     if bound is None:
         step.damaged(f"is called with {len(args)} arguments, more than it has")

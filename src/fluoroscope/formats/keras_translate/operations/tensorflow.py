@@ -14,7 +14,8 @@ _OLD_NAMES = "compat.v1."
 _TWO = {
     "math.add": "add", "__operators__.add": "add", "math.subtract": "subtract", "math.multiply": "multiply",
     "math.divide": "divide", "math.truediv": "divide", "math.divide_no_nan": "divide_no_nan",
-    "math.floordiv": "floor_divide", "math.floormod": "mod", "math.mod": "mod", "math.pow": "power",
+    "math.floordiv": "floor_divide",
+    "floor_div": "floor_divide", "math.floormod": "mod", "math.mod": "mod", "math.pow": "power",
     "math.maximum": "maximum", "math.minimum": "minimum", "math.squared_difference": "squared_difference",
     "math.equal": "equal", "__operators__.eq": "equal", "math.not_equal": "not_equal",
     "__operators__.ne": "not_equal", "math.greater": "greater", "math.greater_equal": "greater_equal",
@@ -132,7 +133,10 @@ _SPELLED: Mapping[str, str] = {
     "einsum": "einsum(subscripts=equation *operands)",
     "norm": "norm(x=tensor ord axis keepdims=keepdims,keep_dims)",
     "image.resize": "resize(images size interpolation=method preserve_aspect_ratio antialias)",
-    "compat.v1.image.resize": "resize_v1(images size method align_corners preserve_aspect_ratio)",
+    **dict.fromkeys(
+        ("compat.v1.image.resize", "compat.v1.image.resize_images"),
+        "resize_v1(images size method align_corners preserve_aspect_ratio)",
+    ),
     "compat.v1.image.resize_bilinear": "resize_v1_bilinear(images size align_corners half_pixel_centers)",
     "compat.v1.image.resize_nearest_neighbor": (
         "resize_v1_nearest(images size align_corners half_pixel_centers)"
