@@ -173,7 +173,8 @@ TF_FUNCTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
         tf.reshape(x, (tf.shape(x)[0], 6, tf.shape(x)[2] // 2, -1)), tf.expand_dims(x, 1),
         tf.reshape(x, tf.concat([tf.shape(x)[:1], [48, 4]], axis=0)), tf.squeeze(x[:, :1], axis=1),
         tf.expand_dims(x, -1), tf.concat([x, x * 2], -1), tf.concat([x, x], axis=1), tf.stack([x, x], axis=1),
-        *tf.split(x, 2, axis=1), *tf.split(x, [1, 3], axis=-1), *tf.unstack(x, axis=3), tf.tile(x, [1, 2, 1, 3]),
+        *tf.split(x, 2, axis=1), *tf.split(x, [1, 3], axis=-1), *tf.unstack(x, axis=3),
+        tf.tile(x, [1, 2, 1, 3]),
         tf.tile(x[:, :1], [1, tf.shape(x)[1], 1, 1]), tf.repeat(x, 2, axis=1), tf.reverse(x, [1]),
         tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]]), tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "REFLECT"),
         tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "SYMMETRIC"), tf.roll(x, [1, 2], [1, 2]),
@@ -203,7 +204,8 @@ TF_FUNCTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
         tf.compat.v1.image.resize_nearest_neighbor(x, (9, 5)), tf.nn.local_response_normalization(x, 1),
         tf.image.extract_patches(x, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID"),
         tf.image.extract_patches(x, [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], "SAME"),
-        tf.nn.batch_normalization(x, _row, _row**2, _row, _row, 1e-3), tf.image.rgb_to_grayscale(x[:, :, :, :3]),
+        tf.nn.batch_normalization(x, _row, _row**2, _row, _row, 1e-3),
+        tf.image.rgb_to_grayscale(x[:, :, :, :3]),
     ],
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from fluoroscope.formats.keras_json import JsonObject, parse
 from fluoroscope.formats.keras_model import KerasModel
 from fluoroscope.formats.keras_replace import Replacements
 from fluoroscope.formats.keras_tree import LayerNode, ModelNode
-from fluoroscope.formats.keras_variables import Array, is_stray
+from fluoroscope.formats.keras_variables import ATTENTION_PARTS, Array, is_stray
 from fluoroscope.formats.keras_weights import layer_weights
 from fluoroscope.formats.limits import GIB, MIB, Limits
 
@@ -37,6 +37,10 @@ _MOST_LISTED = 50_000
 _RECURRENT = ("SimpleRNN", "GRU", "LSTM", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
 _CELLS: Mapping[str, str] = dict.fromkeys(_RECURRENT, "cell/")
 """Where a layer keeps the arrays of a cell that its config does not tell."""
+
+
+_CALLED_INSIDE = {"GroupQueryAttention": "GroupedQueryAttention"}
+"""Classes that Keras exports under another name than their own, which their groups go by."""
 
 
 def is_keras_archive(data: bytes | memoryview) -> bool:
@@ -242,10 +246,11 @@ class _Weights:
             if not any(f"{group}/{name}".startswith(f"{own}/") for own in inner)
         }
         self._left.difference_update(f"{group}/{name}" for name in below)
+        order = _in_order(layer.kind)
         cell = _CELLS.get(layer.kind, "")
         stored = [
             (name.removeprefix(f"{cell}vars/"), self._file.array(dataset))
-            for name, dataset in sorted(below.items(), key=lambda item: _by_number(item[0]))
+            for name, dataset in sorted(below.items(), key=lambda item: order(item[0]))
             if not is_stray(name)
         ]
         return layer_weights(layer, label, stored, major=self._major)
@@ -278,7 +283,8 @@ class _Numbered:
 
 
 def _group_name(node: LayerNode | ModelNode, major: int) -> str:
-    return _snake_case(node.class_name.rpartition(">")[2], major)
+    name = node.class_name.rpartition(">")[2]
+    return _snake_case(_CALLED_INSIDE.get(name, name), major)
 
 
 def _snake_case(class_name: str, major: int) -> str:
@@ -287,6 +293,19 @@ def _snake_case(class_name: str, major: int) -> str:
     name = re.sub("(.)([A-Z][a-z]+)" if major >= 3 else "(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
     name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
     return f"private{name}" if major < 3 and name.startswith("_") else name
+
+
+def _in_order(kind: str) -> Callable[[str], list[tuple[int, str]]]:
+    """A sort key for the paths of a layer's arrays: by number; of an attention's parts, by what they are."""
+    if not kind.endswith("QueryAttention") and kind != "MultiHeadAttention":
+        return _by_number
+    places = {attribute: place for place, attribute in enumerate(ATTENTION_PARTS.values())}
+
+    def by_part(path: str) -> list[tuple[int, str]]:
+        part, _, rest = path.partition("/")
+        return [(places.get(part.lstrip("_"), len(places)), part), *_by_number(rest)]
+
+    return by_part
 
 
 def _by_number(path: str) -> list[tuple[int, str]]:

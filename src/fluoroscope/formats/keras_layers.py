@@ -15,6 +15,7 @@ _KERAS = re.compile(r"(keras|tf_keras|keras_core|tensorflow(_core)?(\.python)?\.
 _OPERATIONS = re.compile(r"(^|\.)ops(\.|$)")
 
 ALIASES: Mapping[str, str] = {
+    "GroupedQueryAttention": "GroupQueryAttention",
     "BatchNormalizationV1": "BatchNormalization",
     "BatchNormalizationV2": "BatchNormalization",
     "SyncBatchNormalization": "BatchNormalization",

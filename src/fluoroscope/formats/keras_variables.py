@@ -68,6 +68,15 @@ _RECURRENT = (
     Variable(name="bias", option="use_bias"),
 )
 
+ATTENTION_PARTS = {
+    "query": "query_dense",
+    "key": "key_dense",
+    "gate": "gate_dense",
+    "value": "value_dense",
+    "attention_output": "output_dense",
+}
+"""Layers in an attention of several heads, in the order of their variables -> the attributes they are in."""
+
 VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     **dict.fromkeys(("Conv1D", "Conv2D", "Conv3D"), _CONVOLUTION),
     **dict.fromkeys(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"), _TRANSPOSED),
@@ -95,6 +104,20 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         (),
     ),
     **dict.fromkeys(("Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"), ()),
+    "Attention": (
+        Variable(name="scale", shape=(), option="use_scale"),
+        Variable(name="concat_score_weight", shape=()),
+    ),
+    "AdditiveAttention": (Variable(name="scale", shape=(None,), option="use_scale"),),
+    **dict.fromkeys(
+        ("MultiHeadAttention", "GroupQueryAttention"),
+        tuple(
+            Variable(name=f"{part}/{name}", option="use_bias" if name == "bias" else None)
+            for part in ATTENTION_PARTS
+            for name in ("kernel", "bias")
+        ),
+    ),
+    "EinsumDense": (Variable(name="kernel"), Variable(name="bias", option="bias_axes")),
     "Dense": _DENSE,
     "Embedding": (Variable(name="embeddings", shape=("input_dim", "output_dim")),),
     "MaxoutDense": (
@@ -164,6 +187,10 @@ def expected(kind: str, config: Mapping[str, Any], *, major: int) -> tuple[Varia
         return None
     if kind == "STFTSpectrogram" and config.get("mode") in ("real", "imag"):
         return (Variable(name=f"{config['mode']}_kernel"),)
+    if kind == "Attention" and config.get("score_mode") != "concat":
+        variables = variables[:1]
+    if kind in ("MultiHeadAttention", "GroupQueryAttention") and not config.get("use_gate"):
+        variables = tuple(entry for entry in variables if not entry.name.startswith("gate/"))
     if kind == "LayerNormalization" and config.get("rms_scaling"):
         return variables[:1]
     return tuple(entry for entry in variables if entry.option is None or config.get(entry.option, True))
@@ -190,7 +217,9 @@ def contradicts(stored_name: str, kind: str, variable: Variable) -> bool:
         return False
     # Up to Keras 2 a depthwise layer's only kernel was called by its full name; Keras 1 called embeddings W.
     same = {told, "kernel"} if told == "depthwise_kernel" and kind.startswith("Depthwise") else {told}
-    return variable.name not in same | ({"embeddings"} if told == "kernel" and kind == "Embedding" else set())
+    return variable.name.rpartition("/")[2] not in same | (
+        {"embeddings"} if told == "kernel" and kind == "Embedding" else set()
+    )
 
 
 def named(label: str, kind: str, variables: Sequence[Variable] | None, stored: Stored) -> dict[str, Array]:

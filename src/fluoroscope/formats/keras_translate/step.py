@@ -101,6 +101,8 @@ class Step:
         All of the call's arguments.
     activation, pre
         Name of the fused activation and the tensor before it, once there is one.
+    views
+        What is computed on the way and worth a row of its own, ``layer:name``.
     """
 
     def __init__(
@@ -125,6 +127,7 @@ class Step:
         self._wrapped = wrapped
         self.activation: str | None = None
         self.pre: str | None = None
+        self.views: dict[str, Value] = {}
         self.made: set[str] = set()
         self.used: set[str] = set()
 

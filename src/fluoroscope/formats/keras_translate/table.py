@@ -9,10 +9,12 @@ from functools import partial
 from fluoroscope.formats.keras_translate import (
     activations,
     applications,
+    attention,
     contrast,
     convolution,
     core,
     dotting,
+    einsum_dense,
     embedding,
     encoding,
     locally_connected,
@@ -58,6 +60,11 @@ class LayerType:
 
 
 _KERNEL = ("kernel", "bias")
+_HEADS = tuple(
+    f"{part}/{variable}"
+    for part in ("query", "key", "gate", "value", "attention_output")
+    for variable in ("kernel", "bias")
+)
 _SEPARABLE = ("depthwise_kernel", "pointwise_kernel", "bias")
 _RECURRENT = ("kernel", "recurrent_kernel", "bias")
 _RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
@@ -129,6 +136,19 @@ def _functions() -> Iterator[tuple[str, LayerType]]:
 
 TABLE: Mapping[str, LayerType] = {
     **dict(_spatial()),
+    "Attention": LayerType(
+        family="other", translate=attention.attention, variables=("scale", "concat_score_weight")
+    ),
+    "AdditiveAttention": LayerType(
+        family="other", translate=attention.additive_attention, variables=("scale",)
+    ),
+    "MultiHeadAttention": LayerType(
+        family="other", translate=attention.multi_head_attention, variables=_HEADS
+    ),
+    "GroupQueryAttention": LayerType(
+        family="other", translate=attention.group_query_attention, variables=_HEADS
+    ),
+    "EinsumDense": LayerType(family="dense", translate=einsum_dense.einsum_dense, variables=_KERNEL),
     "Dense": LayerType(family="dense", translate=core.dense, variables=_KERNEL),
     "MaxoutDense": LayerType(family="dense", translate=core.maxout, variables=_KERNEL),
     "Highway": LayerType(

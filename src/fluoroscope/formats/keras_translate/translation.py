@@ -228,7 +228,25 @@ class _Translation:
             )
             for index, value in values[1:]
         ]
-        return [*before, first, *further]
+        return [*before, first, *further, *self._views(first.layer, step)]
+
+    def _views(self, layer: Layer, step: Step | None) -> list[LayerOutput]:
+        """Rows of what a layer computes on the way: attention weights."""
+        views = step.views if step is not None else {}
+        return [
+            LayerOutput(
+                layer=Layer(
+                    name=self._builder.unique(f"{layer.name}:{name}"),
+                    kind=name.capitalize(),
+                    family=layer.family,
+                    shape=value.channels_last,
+                    inputs=layer.inputs,
+                ),
+                tensor=value.tensor,
+                channel_axis=value.channel_axis,
+            )
+            for name, value in ((name, self._shown(value)) for name, value in views.items())
+        ]
 
     def _parents(self, call: LayerCall) -> list[str]:
         """The rows that a call takes its tensors from."""
