@@ -41,7 +41,7 @@ LAYERS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "GRU": ({"units": 3}, (4, 2)),
     "LSTM": ({"units": 3}, (4, 2)),
 }
-WRAPPERS = ("Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed")
+WRAPPERS = ("Bidirectional", "Pipeline", "RNN", "StackedRNNCells", "TimeDistributed")
 SWITCHES = {"use_bias", "scale", "center"}
 
 

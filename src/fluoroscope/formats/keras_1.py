@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
-_CLASSES = {
+CLASSES = {
     "Convolution1D": "Conv1D",
     "Convolution2D": "Conv2D",
     "Convolution3D": "Conv3D",
@@ -19,6 +19,7 @@ _CLASSES = {
     "SeparableConvolution2D": "SeparableConv2D",
     "TimeDistributedDense": "Dense",
 }
+"""Classes of Keras 1 that have another name since."""
 
 _FIELDS = {
     "nb_filter": "filters",
@@ -67,7 +68,7 @@ _MARKS = frozenset(
 def is_keras_1(class_name: Any, config: Mapping[str, Any]) -> bool:
     """Whether a layer's config betrays Keras 1, for files that do not tell their version."""
     dense = class_name == "Dense" and "output_dim" in config
-    return dense or class_name in ("Merge", *_CLASSES) or not _MARKS.isdisjoint(config)
+    return dense or class_name in ("Merge", *CLASSES) or not _MARKS.isdisjoint(config)
 
 
 def data_format(layers: Iterable[tuple[Any, Mapping[str, Any]]]) -> str:
@@ -96,7 +97,7 @@ def modern(class_name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, A
         del fields["mode"]
     elif class_name == "BatchNormalization" and fields.get("mode") == 2:
         problem = "mode=2 of Keras 1 normalizes by the values of each batch; no later Keras has it"
-    return _CLASSES.get(class_name, class_name), fields, problem
+    return CLASSES.get(class_name, class_name), fields, problem
 
 
 def _renamed(class_name: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -253,6 +253,9 @@ class _Weights:
             for name, dataset in sorted(below.items(), key=lambda item: order(item[0]))
             if not is_stray(name)
         ]
+        if layer.kind == "SpectralNormalization":
+            # The kernel of the layer in it is stored there, and here again.
+            stored = stored[1:]
         return layer_weights(layer, label, stored, major=self._major)
 
     def _below(self, group: str) -> dict[str, Dataset]:

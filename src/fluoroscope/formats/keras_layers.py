@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from fluoroscope.formats import keras_1, keras_activations, keras_functions, keras_lambda
 from fluoroscope.formats.keras_json import JsonObject, plain_object
+from fluoroscope.formats.keras_refused import REFUSED
 from fluoroscope.formats.keras_translate.operations.keras_ops import KERAS
 from fluoroscope.formats.keras_tree import LayerNode
 
@@ -34,13 +35,6 @@ ALIASES: Mapping[str, str] = {
 
 _REGISTERED = frozenset({"CustomScaleLayer"})
 """Classes of Keras's own applications that it registers as if they were their author's."""
-
-_PROGRAMS = {
-    "TorchModuleWrapper": "wraps a PyTorch module as a pickle, which is a program and never run",
-    "TFSMLayer": "calls a TensorFlow SavedModel, which is a program in another file and never run",
-    "JaxLayer": "calls a JAX function of the author's, whose code is never run",
-    "FlaxLayer": "calls a Flax module of the author's, whose code is never run",
-}
 
 _QUANTIZED = "its weights are quantized, which is not supported"
 
@@ -91,7 +85,7 @@ def canonical(entry: JsonObject, *, name: str, major: int, data_format: str) -> 
         clues = keras_lambda.hints(given)
         mentions = f" (it mentions {clues})" if clues else ""
         problem = (
-            f"holds marshalled Python bytecode, which is never run{mentions}. If you know what it does, say "
+            f"{REFUSED[kind]}{mentions}. If you know what it does, say "
             f"so: --replace {name[:80]}={keras_lambda.suggestion(given)}"
         )
     fields, misfit = _fields(kind, fields, major=major, data_format=data_format)
@@ -154,7 +148,7 @@ def _kind(entry: JsonObject, config: Mapping[str, Any], major: int) -> tuple[str
         return f"{keras_functions.OPERATIONS}{kind}", None
     kind = keras_functions.wrapped(kind, config)
     kind = ALIASES.get(kind, kind)
-    return kind, _PROGRAMS.get(kind)
+    return kind, REFUSED.get(kind)
 
 
 def _like(kind: str) -> str:

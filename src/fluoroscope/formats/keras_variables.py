@@ -103,7 +103,6 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         ).split(),
         (),
     ),
-    **dict.fromkeys(("Bidirectional", "RNN", "StackedRNNCells", "TimeDistributed"), ()),
     "Attention": (
         Variable(name="scale", shape=(), option="use_scale"),
         Variable(name="concat_score_weight", shape=()),
@@ -118,6 +117,8 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
         ),
     ),
     "EinsumDense": (Variable(name="kernel"), Variable(name="bias", option="bias_axes")),
+    **dict.fromkeys(("Bidirectional", "Pipeline", "RNN", "StackedRNNCells", "TimeDistributed"), ()),
+    "SpectralNormalization": (Variable(name="vector_u", trainable=False),),
     "Dense": _DENSE,
     "Embedding": (Variable(name="embeddings", shape=("input_dim", "output_dim")),),
     "MaxoutDense": (

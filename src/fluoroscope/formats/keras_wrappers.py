@@ -62,6 +62,12 @@ def _cells(config: Mapping[str, Any]) -> Inner:
         yield f"cells/{number}", _entry("StackedRNNCells", cell)
 
 
+def _pipeline(config: Mapping[str, Any]) -> Inner:
+    """A Pipeline's layers, one behind the other; of no layers is a pipeline that does nothing."""
+    for number, layer in enumerate(listed({"layers": plain(config.get("layers"))}, "layers")):
+        yield f"layers/{number}", _entry("Pipeline", layer)
+
+
 def _directions(config: Mapping[str, Any]) -> Inner:
     """A Bidirectional's layer, and another like it that goes the other way, unless that is given as well."""
     forward = _entry("Bidirectional", config.get("layer"))
@@ -83,7 +89,9 @@ def _named(direction: str, name: str) -> str:
 
 _WRAPPERS: Mapping[str, Callable[[Mapping[str, Any]], Inner]] = {
     "Bidirectional": _directions,
+    "Pipeline": _pipeline,
     "RNN": _cell,
+    "SpectralNormalization": _layer,
     "StackedRNNCells": _cells,
     "TimeDistributed": _layer,
 }

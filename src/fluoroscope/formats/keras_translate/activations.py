@@ -11,6 +11,9 @@ from fluoroscope.formats.keras_translate.step import Step
 
 LINEAR = "linear"
 
+_MASKED = -1e9
+"""What a softmax takes for values that its mask leaves out."""
+
 
 def activated(step: Step, value: Value) -> Value:
     """`value` behind the layer's fused activation; what was before it stays at hand as `step.pre`."""
@@ -150,8 +153,37 @@ def _discard_beginnings(step: Step, *names: str) -> None:
 
 
 def softmax_layer(step: Step) -> Value:
-    """Softmax along `axis`; along several together, that of the values in all of them."""
-    value = step.value
+    """Softmax along `axis`; along several together, that of the values in all of them.
+
+    Values that a mask leaves out count as -1e9; Keras 3 also makes 0 of them where it leaves out all.
+    """
+    value, kept = _masked(step)
+    made = _softmax(step, value)
+    if kept is None or step.keras_version < (3, 0):
+        return made
+    return step.like(made, step.node("Where", kept, made.tensor, step.graph.scalar(0.0)))
+
+
+def _masked(step: Step) -> tuple[Value, str | None]:
+    """The input of a softmax with what its mask leaves out made small, and what the mask keeps."""
+    value, given = step.value, step.arguments.tensor("mask", 1)
+    if given is None and value.mask is None:
+        return value, None
+    rank = value.rank if given is None else given.rank
+    if rank != value.rank or (value.mask is not None and value.mask.rank != rank):
+        step.unsupported("has a mask of other axes than its input's")
+    value = step.graph.in_keras_order(value)
+    if given is None:
+        assert value.mask is not None
+        kept = value.mask.tensor
+    else:
+        half = step.graph.scalar(0.5)
+        kept = step.node("Greater", step.graph.as_floats(step.graph.in_keras_order(given)).tensor, half)
+    small = step.node("Where", kept, value.tensor, step.graph.scalar(_MASKED))
+    return step.like(value, small), kept
+
+
+def _softmax(step: Step, value: Value) -> Value:
     places = step.options.axes("axis", value.rank, default=-1)
     if len(places) == 1:
         return along("Softmax", step, value, place=places[0])

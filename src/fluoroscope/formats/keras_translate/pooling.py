@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+from onnx import TensorProto
 
-from fluoroscope.formats.keras_translate.builder import Value
+from fluoroscope.formats.keras_translate.builder import Mask, Value
+from fluoroscope.formats.keras_translate.masking import effective
 from fluoroscope.formats.keras_translate.step import Planes, Step
 from fluoroscope.formats.keras_translate.windows import PADDINGS, Window
 
@@ -31,13 +33,31 @@ def pooling(step: Step, rank: int, reduction: Reduction) -> Value:
 
 
 def global_pooling(step: Step, rank: int, reduction: Reduction) -> Value:
-    """GlobalMaxPooling*D and GlobalAveragePooling*D: one number a channel, with `keepdims` as a 1 x 1 map."""
+    """GlobalMaxPooling*D and GlobalAveragePooling*D: one number a channel, with `keepdims` as a 1 x 1 map.
+
+    Of a sequence with steps to skip, GlobalAveragePooling1D takes the mean of the others.
+    """
     planes = step.planes(rank)
     keep = step.options.flag("keepdims", default=False)
-    tensor = step.node(f"Global{reduction}Pool", planes.tensor)
+    mask = effective(step, step.value, 1) if rank == 1 and reduction == "Average" else None
+    if mask is None:
+        tensor = step.node(f"Global{reduction}Pool", planes.tensor)
+    else:
+        tensor = _mean_of_some(step, planes.tensor, mask)
     if keep:
         return planes.value(tensor, sizes=(1,) * rank)
     return Value(tensor=step.node("Flatten", tensor, axis=1), shape=(planes.channels,), channel=0)
+
+
+def _mean_of_some(step: Step, tensor: str, mask: Mask) -> str:
+    """The mean of ``(batch, channels, steps)`` over the steps that `mask` keeps; the steps become one."""
+    if mask.rank != 1:
+        step.unsupported("averages a sequence whose mask does not run along its steps alone")
+    kept = step.node("Unsqueeze", mask.tensor, step.graph.integers([1]))
+    values = step.node("Where", kept, tensor, step.graph.scalar(0.0))
+    axes = step.graph.integers([2])
+    count = step.node("ReduceSum", step.node("Cast", kept, to=TensorProto.FLOAT), axes)
+    return step.node("Div", step.node("ReduceSum", values, axes), count)
 
 
 def adaptive_pooling(step: Step, rank: int, reduction: Reduction) -> Value:

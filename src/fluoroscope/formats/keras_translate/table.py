@@ -219,6 +219,10 @@ TABLE: Mapping[str, LayerType] = {
     "Bidirectional": LayerType(family="other", translate=wrappers.bidirectional),
     "Masking": LayerType(family="other", translate=masking.masking),
     "TimeDistributed": LayerType(family="other", translate=wrappers.time_distributed),
+    "SpectralNormalization": LayerType(
+        family="other", translate=wrappers.spectral_normalization, state=("vector_u",)
+    ),
+    "Pipeline": LayerType(family="preprocessing", translate=wrappers.pipeline),
     "Rescaling": LayerType(family="preprocessing", translate=preprocessing.rescaling),
     "Normalization": LayerType(
         family="preprocessing",
@@ -242,7 +246,7 @@ TABLE: Mapping[str, LayerType] = {
         variables=("real_kernel", "imag_kernel"),
     ),
     **dict(_unchanged("input", "InputLayer")),
-    **dict(_unchanged("other", "Identity")),
+    **dict(_unchanged("other", "Identity Layer")),
     **dict(
         _unchanged(
             "regularization",

@@ -1,4 +1,4 @@
-"""Layers that apply others: TimeDistributed to each step of a sequence, Bidirectional from both its ends."""
+"""Layers that apply others: to each step of a sequence, from both its ends, one behind the other."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def time_distributed(step: Step) -> tuple[Value, ...]:
     return tuple(
         replace(folded.unfolded(made), mask=_mask(step, folded, mask, made)) for made in applied.values
     )
+
+
+def spectral_normalization(step: Step) -> tuple[Value, ...]:
+    """SpectralNormalization: the layer in it, as its kernel was left by the last step of training.
+
+    Miyato et al., arXiv 1802.05957.
+    """
+    step.options.raw("power_iterations")
+    step.used.add("vector_u")
+    applied = step.apply(step.inner("layer"), step.inputs)
+    step.activation = applied.activation
+    step.pre = None if applied.pre is None else applied.pre.tensor
+    return applied.values
+
+
+def pipeline(step: Step) -> tuple[Value, ...]:
+    """Pipeline: the layers in it, one behind the other."""
+    step.options.raw("layers")
+    values: tuple[Value, ...] = step.inputs
+    for attribute in step.layer.inner:
+        values = step.apply(step.inner(attribute), values).values
+    return values
 
 
 def _mask(step: Step, folded: FoldedSequence, given: Mask | None, made: Value) -> Mask | None:
