@@ -17,6 +17,7 @@ from fluoroscope.drawing import scaling
 from fluoroscope.drawing.colormaps import COLORMAPS
 from fluoroscope.errors import UsageError
 from fluoroscope.images import preprocessing, resizing
+from fluoroscope.network import devices
 
 
 def test_choices_are_those_of_the_rooms() -> None:
@@ -26,6 +27,8 @@ def test_choices_are_those_of_the_rooms() -> None:
     assert get_args(options.Fit) == get_args(resizing.Fit)
     assert get_args(options.Resample) == get_args(resizing.Resample)
     assert get_args(options.Preset) == get_args(preprocessing.Preset)
+    assert get_args(options.Device) == get_args(devices.Device)
+    assert get_args(options.Precision) == get_args(devices.Precision)
 
 
 @given(st.integers(1, 999_999), st.integers(1, 999_999), st.sampled_from("xX×"))

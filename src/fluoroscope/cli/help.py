@@ -40,6 +40,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ),
         ("fluoroscope render model.h5 pictures/ -o maps/", "a folder of pictures, a folder each"),
         ("fluoroscope render model.h5 pictures/ -o 'maps/{name}.pdf'", "a PDF each"),
+        (
+            "fluoroscope render model.h5 picture.jpeg --isolate --timeout 30",
+            "a stranger's file, in a process of its own",
+        ),
     ),
     "image": (
         ("fluoroscope image model.h5 picture.jpeg", "numbers, and a small preview"),

@@ -17,6 +17,7 @@ from fluoroscope.cli.options import (
     FrameOption,
     ImageArgument,
     InputOption,
+    IsolateOption,
     JsonOption,
     MeanOption,
     MemoryOption,
@@ -27,6 +28,7 @@ from fluoroscope.cli.options import (
     ScaleOption,
     SizeOption,
     StdOption,
+    TimeoutOption,
 )
 from fluoroscope.cli.terminal import console, show, show_json
 from fluoroscope.errors import UsageError
@@ -73,6 +75,8 @@ def image(
     std: StdOption = None,
     frame: FrameOption = 0,
     memory: MemoryOption = "2G",
+    isolate: IsolateOption = False,
+    timeout: TimeoutOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -80,9 +84,8 @@ def image(
 
     Try the options here before rendering: wrong preprocessing gives wrong feature maps, and no error.
     """
-    from fluoroscope.cli.opening import open_model
+    from fluoroscope.cli.opening import NetworkOptions
     from fluoroscope.cli.preparing import PictureOptions
-    from fluoroscope.network.budget import Budget, parse_bytes
 
     named = parse_inputs(input)
     if (image is not None) + len(named) != 1:
@@ -98,7 +101,9 @@ def image(
         if not output.lower().endswith(".png"):
             raise UsageError(f"The two pictures become a PNG: {output!r} should end in .png.")
         destination.check([output], [model, path], force=force)
-    network = open_model(model, config=config, replace=replace, budget=Budget(memory=parse_bytes(memory)))
+    network = NetworkOptions(
+        config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+    ).open(model)
     prepared = options.prepare_one(network, wanted, path)
     if output is not None:
         _save_pair(prepared, output)

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fluoroscope.cli.inputs import files_of
-from fluoroscope.cli.opening import open_model
+from fluoroscope.cli.opening import NetworkOptions
 from fluoroscope.cli.outcome import LayerNumbers, Outcome, Watched, layer_numbers
 from fluoroscope.cli.preparing import PictureOptions
 from fluoroscope.cli.progress import Progress
 from fluoroscope.drawing.style import Style
 from fluoroscope.errors import LayerNotFound, UsageError
-from fluoroscope.network.budget import Budget
 from fluoroscope.output.typography import counted, speakable
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ class Job:
     ----------
     model
         Path of the network.
-    config, replace
-        What is said beside it, as --config and --replace have it.
     layers
         Which, as `select` takes them; None for the usual ones.
     channel
@@ -45,29 +42,22 @@ class Job:
         Input -> path, of the inputs that are the same for every picture.
     options
         How the pictures are prepared.
-    budget
-        Memory for opening the network, and for the activations held at a time.
-    threads
-        That run the network; 0 for one a core.
+    network
+        How the network is opened; its memory also bounds the activations held at a time.
     """
 
     model: str
-    config: str | None = None
-    replace: Sequence[str] = ()
     layers: str | None = None
     channel: int | None = None
     classes: tuple[str, ...] = ()
     style: Style = field(default_factory=Style)
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
     options: PictureOptions = field(default_factory=PictureOptions)
-    budget: Budget = field(default_factory=Budget)
-    threads: int = 0
+    network: NetworkOptions = field(default_factory=NetworkOptions)
 
     def open(self) -> Network:
         """The network."""
-        return open_model(
-            self.model, config=self.config, replace=self.replace, budget=self.budget, threads=self.threads
-        )
+        return self.network.open(self.model)
 
     def select(self, network: Network) -> tuple[str, ...]:
         """Names of the layers meant.
@@ -112,7 +102,7 @@ class Job:
         files = files_of(network, self.inputs, path)
         fed = self.options.prepare(network, files)
         progress.running()
-        groups = Groups(network, fed, names, memory=self.budget.memory)
+        groups = Groups(network, fed, names, memory=self.network.budget.memory)
         # A single group is run once, however often it is looked at.
         watched = Watched(list(groups) if len(groups) == 1 else groups)
         if self.channel is None:

@@ -26,6 +26,8 @@ Palette = Literal["viridis", "magma", "inferno", "plasma", "cividis", "gray", "t
 Fit = Literal["stretch", "crop", "pad"]
 Resample = Literal["nearest", "bilinear", "lanczos"]
 Preset = Literal["unit", "raw", "tf", "caffe", "torch"]
+Device = Literal["cpu", "cuda", "tensorrt", "rocm", "directml", "coreml", "openvino", "xnnpack", "auto"]
+Precision = Literal["float32", "float16"]
 
 
 ModelArgument = Annotated[
@@ -235,6 +237,41 @@ ThreadsOption = Annotated[
         rich_help_panel=RUNNING,
         help="Threads that run the network.",
         show_default="one a core",
+    ),
+]
+DeviceOption = Annotated[
+    Device,
+    typer.Option(
+        metavar="DEVICE",
+        rich_help_panel=RUNNING,
+        help=f"What runs the network: {', '.join(get_args(Device))} (a GPU where there is one). All but the "
+        "CPU need another build of onnxruntime; the error says which.",
+    ),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        metavar="TYPE",
+        rich_help_panel=RUNNING,
+        help="Of sums and products: float32, or float16 on tensorrt, coreml and openvino.",
+    ),
+]
+IsolateOption = Annotated[
+    bool,
+    typer.Option(
+        "--isolate",
+        rich_help_panel=RUNNING,
+        help="Open and run the network in a process of its own, with limits of time and memory, and on Linux "
+        "without files and network: for files from strangers.",
+    ),
+]
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        rich_help_panel=RUNNING,
+        help="With --isolate: for opening the network, and for each run.",
+        show_default="60",
     ),
 ]
 QuietOption = Annotated[

@@ -19,12 +19,14 @@ from fluoroscope.cli.options import (
     ColumnsOption,
     ConfigOption,
     DebugOption,
+    DeviceOption,
     FitOption,
     ForceOption,
     FrameOption,
     GapOption,
     ImagesArgument,
     InputOption,
+    IsolateOption,
     JsonOption,
     LayersOption,
     LimitsOption,
@@ -34,6 +36,7 @@ from fluoroscope.cli.options import (
     MethodOption,
     ModelArgument,
     PercentilesOption,
+    PrecisionOption,
     PresetOption,
     QuietOption,
     ReplaceOption,
@@ -44,6 +47,7 @@ from fluoroscope.cli.options import (
     SizeOption,
     StdOption,
     ThreadsOption,
+    TimeoutOption,
     ZoomOption,
     parse_pair,
 )
@@ -51,7 +55,7 @@ from fluoroscope.cli.outcome import network_remarks
 from fluoroscope.cli.pictures import Pictures, find_pictures
 from fluoroscope.cli.progress import Progress
 from fluoroscope.cli.terminal import show_json
-from fluoroscope.errors import BudgetExceeded, PictureError, UsageError
+from fluoroscope.errors import BudgetExceeded, PictureError, UsageError, WorkerFailed
 from fluoroscope.output.typography import counted
 
 if TYPE_CHECKING:
@@ -99,6 +103,10 @@ def render(
     frame: FrameOption = 0,
     memory: MemoryOption = "2G",
     threads: ThreadsOption = 0,
+    device: DeviceOption = "cpu",
+    precision: PrecisionOption = "float32",
+    isolate: IsolateOption = False,
+    timeout: TimeoutOption = None,
     json: JsonOption = False,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -112,12 +120,20 @@ def render(
     a few layers at a time.
     """
     from fluoroscope.cli.job import Job
+    from fluoroscope.cli.opening import NetworkOptions
     from fluoroscope.cli.preparing import PictureOptions
     from fluoroscope.drawing.style import Style
-    from fluoroscope.network.budget import Budget, parse_bytes
 
-    if threads < 0:
-        raise UsageError(f"--threads is a number from 0 on, not {threads}.")
+    network = NetworkOptions(
+        config=config,
+        replace=replace,
+        memory=memory,
+        isolate=isolate,
+        timeout=timeout,
+        threads=threads,
+        device=device,
+        precision=precision,
+    )
     style = Style(
         scaling=_scaling(scaling, scope, percentiles, limits),
         colormap=colormap,
@@ -130,16 +146,13 @@ def render(
     )
     job = Job(
         model=model,
-        config=config,
-        replace=replace or (),
         layers=layers,
         channel=channel,
         classes=parse_classes(classes) if classes is not None else (),
         style=style,
         inputs=parse_inputs(input),
         options=options,
-        budget=Budget(memory=parse_bytes(memory)),
-        threads=threads,
+        network=network,
     )
     if not images and not job.inputs:
         raise UsageError("There is nothing to show to the network: give a picture, or --input NAME=PATH.")
@@ -186,7 +199,7 @@ def run(
             progress.picture(done, path)
             try:
                 outcome = job.render(network, names, None if named else path, target, progress)
-            except (PictureError, BudgetExceeded) as error:
+            except (PictureError, BudgetExceeded, WorkerFailed) as error:
                 if not pictures.several:
                     raise
                 codes.append(error.exit_code)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from fluoroscope.cli.options import (
     ConfigOption,
     DebugOption,
+    IsolateOption,
     JsonOption,
     MemoryOption,
     ModelArgument,
     ReplaceOption,
     SizeOption,
+    TimeoutOption,
     parse_size,
 )
 from fluoroscope.cli.terminal import console, show, show_json
@@ -43,6 +45,8 @@ def summary(
     replace: ReplaceOption = None,
     size: SizeOption = None,
     memory: MemoryOption = "2G",
+    isolate: IsolateOption = False,
+    timeout: TimeoutOption = None,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -53,11 +57,12 @@ def summary(
     next, beginning 3 pixels outside the picture. A layer says what it takes where that is not simply the one
     above. Nothing is run.
     """
-    from fluoroscope.cli.opening import open_model
-    from fluoroscope.network.budget import Budget, parse_bytes
+    from fluoroscope.cli.opening import NetworkOptions
 
     wanted = parse_size(size) if size is not None else None
-    network = open_model(model, config=config, replace=replace, budget=Budget(memory=parse_bytes(memory)))
+    network = NetworkOptions(
+        config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+    ).open(model)
     if wanted is not None:
         network = network.at_size(*wanted)
     if json:

@@ -3,8 +3,8 @@
 | | Linux | other Unix | Windows |
 |---|---|---|---|
 | ends with its parent | also while native code runs | between two calls | between two calls |
-| no file grows, none is written beyond its length | yes | yes | no |
-| memory | limited by the system | watched | no (only the budget's own checks) |
+| writes into no file | yes | yes | no |
+| memory | limited by the system, and watched | no (only the budget's own checks) | no |
 | no new rights, no core dump with its memory | yes | no core dump | no |
 | reads Python and its libraries only, starts no program | Landlock, kernel 5.13 | no | no |
 | no TCP | Landlock, kernel 6.7 | no | no |

@@ -244,7 +244,9 @@ class Child:
             said = os.read(self._handles[1], 2**16)
         except OSError:
             return ""
-        text = " ".join(said.decode(errors="replace").split())
+        lines = said.decode(errors="replace").splitlines()
+        # onnxruntime warns of what it may not read.
+        text = " ".join(" ".join(line for line in lines if "[W:onnxruntime" not in line).split())
         text = "".join(letter for letter in text if letter.isprintable())
         # A crash is announced before its trace; an exception is named after it.
         crash = text.find("Fatal Python error")
