@@ -295,3 +295,18 @@ def test_whole_numbers_looked_up(tmp_path: Path):
         expected = {places.name: np.asarray(model(given))}
         network = fluoroscope.open_network(save(model, tmp_path / f"{name}.keras"))
         assert_same(network, [given.astype(np.float32)], expected, 0)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("cap", [None, 0.5])
+def test_an_embedding_both_ways(tied: bool, cap: float | None, suffix: str, tmp_path: Path):
+    keras = framework("keras")
+    table = keras.layers.ReversibleEmbedding(7, 3, tie_weights=tied, logit_soft_cap=cap, name="table")
+    entry = keras.Input((4,))
+    rows = keras.layers.Dense(3, name="rows")(table(entry))
+    model = randomise(keras.Model(entry, table(rows, reverse=True)))
+    given = np.array([[0, 6, 3, 2], [1, 1, 5, 4]], np.float32)
+    network = fluoroscope.open_network(save(model, tmp_path / f"model{suffix}"))
+    wanted = {"table#2": np.asarray(model(given)), "rows": np.asarray(keras.Model(entry, rows)(given))}
+    assert_same(network, [given], wanted)

@@ -9,6 +9,12 @@ _BASE = "is a base class, from which layers are made, and computes nothing itsel
 _TEXT = "takes text, and a network takes numbers here: give it what the layer makes of the text"
 _HASH = "hashes by FarmHash or SipHash, which no operator computes: give it the hashed numbers"
 
+PARTS: Mapping[str, str] = dict.fromkeys(
+    ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"),
+    "computes one step of a recurrence: this is translated inside an RNN layer, not by itself",
+)
+"""Kind -> why it cannot be run alone, although a layer that holds it can."""
+
 REFUSED: Mapping[str, str] = {
     "Lambda": f"holds marshalled Python bytecode, which is {_PROGRAM}",
     "TorchModuleWrapper": f"wraps a PyTorch module as a pickle, which is a program and {_PROGRAM}",

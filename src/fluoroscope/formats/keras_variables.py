@@ -121,6 +121,10 @@ VARIABLES: Mapping[str, tuple[Variable, ...]] = {
     "SpectralNormalization": (Variable(name="vector_u", trainable=False),),
     "Dense": _DENSE,
     "Embedding": (Variable(name="embeddings", shape=("input_dim", "output_dim")),),
+    "ReversibleEmbedding": (
+        Variable(name="embeddings", shape=("input_dim", "output_dim")),
+        Variable(name="reverse_embeddings", shape=("output_dim", "input_dim")),
+    ),
     "MaxoutDense": (
         Variable(name="kernel", shape=("nb_feature", None, "units")),
         Variable(name="bias", shape=("nb_feature", "units"), option="use_bias"),
@@ -166,7 +170,7 @@ _ROLES = {
 
 _ROLE = re.compile(
     r"(?:^|_)((?:depthwise|pointwise|recurrent|real|imag|unscaled)_kernel|kernel|bias|gamma|beta|moving_mean"
-    r"|moving_variance|running_mean|running_std|embeddings|alphas?|betas|[ta]_left|[ta]_right|W_carry|b_carry"
+    r"|moving_variance|running_mean|running_std|embeddings|alphas?|betas|[ta]_left|[ta]_right|reverse_embeddings|W_carry|b_carry"
     r"|W|b|U)(?:_\d+)?$"
 )
 _STRAY = re.compile(r"(^|/)((seed|random)_generator(_\d+)?/vars/\d+|(seed_generator_state|StateVar)(:\d+)?)$")
@@ -186,6 +190,8 @@ def expected(kind: str, config: Mapping[str, Any], *, major: int) -> tuple[Varia
     if kind == "Discretization" and config.get("bin_boundaries"):
         # Beside them, early versions of Keras 3 kept what they had been made of.
         return None
+    if kind == "ReversibleEmbedding" and config.get("tie_weights", True):
+        return variables[:1]
     if kind == "STFTSpectrogram" and config.get("mode") in ("real", "imag"):
         return (Variable(name=f"{config['mode']}_kernel"),)
     if kind == "Attention" and config.get("score_mode") != "concat":

@@ -1,4 +1,4 @@
-"""Embedding: a row of a table for each whole number."""
+"""Embedding: a row of a table for each whole number; and back, how much each row is like a vector."""
 
 from __future__ import annotations
 
@@ -28,3 +28,30 @@ def embedding(step: Step) -> Value:
         mask = Mask(tensor=step.node("Cast", value.tensor, to=TensorProto.BOOL), rank=value.rank)
     tensor = step.node("Gather", table, indices)
     return Value(tensor=tensor, shape=(*value.shape, size), channel=value.rank, mask=mask)
+
+
+def reversible_embedding(step: Step) -> Value:
+    """ReversibleEmbedding: an Embedding; with ``reverse=True``, the products of a vector with all rows.
+
+    These are with a table of their own unless `tie_weights`, and bent to stay below `logit_soft_cap`.
+    """
+    step.used.update(("embeddings", "reverse_embeddings"))  # each way takes one of them
+    tied = step.options.flag("tie_weights", default=True)
+    cap = step.options.raw("logit_soft_cap")
+    step.options.raw("reverse_dtype")  # all is computed in float32
+    if step.arguments.get("reverse", 1) is not True:
+        return embedding(step)
+    step.options.raw("mask_zero")
+    value = step.graph.in_keras_order(step.value)
+    rows, size = step.options.integer("input_dim"), step.options.integer("output_dim")
+    if tied:
+        # Keras's own name: a call the other way shares the table.
+        table = step.constant("embeddings", step.variable("embeddings", (rows, size)))
+        table = step.node("Transpose", table, perm=(1, 0))
+    else:
+        table = step.constant("reverse_embeddings", step.variable("reverse_embeddings", (size, rows)))
+    tensor = step.node("MatMul", value.tensor, table)
+    if cap is not None:
+        limit = step.graph.scalar(step.options.number("logit_soft_cap"))
+        tensor = step.node("Mul", step.node("Tanh", step.node("Div", tensor, limit)), limit)
+    return Value(tensor=tensor, shape=(*value.shape[:-1], rows), channel=value.last)

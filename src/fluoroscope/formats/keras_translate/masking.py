@@ -31,7 +31,7 @@ _PASS = frozenset(
 
 _PASS_SINCE_3 = frozenset("Identity Rescaling Normalization".split())
 
-_OWN = frozenset("Bidirectional Concatenate Embedding Masking TimeDistributed".split())
+_OWN = frozenset("Bidirectional Concatenate Embedding Masking ReversibleEmbedding TimeDistributed".split())
 """Layers whose translation says which mask their output has; so do all that are recurrent."""
 
 _MERGE = frozenset("Add Subtract Multiply Average Maximum Minimum".split())

@@ -210,6 +210,11 @@ TABLE: Mapping[str, LayerType] = {
     "Permute": LayerType(family="reshape", translate=reshaping.permute),
     "RepeatVector": LayerType(family="reshape", translate=reshaping.repeat_vector),
     "Embedding": LayerType(family="dense", translate=embedding.embedding, variables=("embeddings",)),
+    "ReversibleEmbedding": LayerType(
+        family="dense",
+        translate=embedding.reversible_embedding,
+        variables=("embeddings", "reverse_embeddings"),
+    ),
     "SimpleRNN": LayerType(family="other", translate=recurrent.simple_rnn, variables=_RECURRENT),
     "GRU": LayerType(family="other", translate=recurrent.gru, variables=_RECURRENT),
     "LSTM": LayerType(family="other", translate=recurrent.lstm, variables=_RECURRENT),
@@ -271,7 +276,8 @@ TABLE: Mapping[str, LayerType] = {
 UNTRAINED = frozenset(name for entry in TABLE.values() for name in (*entry.statistics, *entry.state))
 """Variables that training never changes, whatever layer they belong to."""
 
-TAKE_INTEGERS = frozenset(
-    {"Embedding", *(kind for kind, entry in TABLE.items() if entry.translate is core.unchanged)}
-)
+TAKE_INTEGERS = frozenset(kind for kind, entry in TABLE.items() if entry.translate is core.unchanged) | {
+    "Embedding",
+    "ReversibleEmbedding",
+}
 """Layers that take whole numbers as they are. All others are given float32, which they make of them."""

@@ -13,6 +13,7 @@ from typing import Any
 from fluoroscope.errors import BudgetExceeded, DamagedFile, UnsupportedLayer, UsageError
 from fluoroscope.formats.keras_arguments import Arguments
 from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall, Submodel
+from fluoroscope.formats.keras_refused import PARTS
 from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
 from fluoroscope.formats.keras_translate.known import Known, Operand
 from fluoroscope.formats.keras_translate.masking import settled
@@ -331,6 +332,8 @@ class _Translation:
         """What the translation of `layer`, which is that of the call or one in it, is given."""
         if layer.problem is not None:
             raise UnsupportedLayer(f"{described(layer)} cannot be run: {layer.problem}")
+        if layer.kind in PARTS:
+            raise UnsupportedLayer(f"{described(layer)} cannot be run: {PARTS[layer.kind]}")
         if layer.kind not in TABLE:
             raise UnsupportedLayer(
                 f"{described(layer)} has no translation; what comes before it can be shown. If it is like a "
