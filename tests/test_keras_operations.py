@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 import fluoroscope
 from fluoroscope.network.protocol import Network
-from keras_conformance import TOLERANCE, assert_same, branches, framework, pictures, save
+from keras_conformance import TOLERANCE, assert_same, branches, framework, pictures, randomise, save
 
 _table = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
 _row = np.array([0.5, -1.0, 2.0, 0.25], "float32")
@@ -218,3 +219,273 @@ def test_functions_of_tensorflow_in_tf_keras(group: str, suffix: str, tmp_path: 
     keras = framework("tf_keras")
     model = branches(keras, (6, 8, 4), lambda x, layers: TF_FUNCTIONS[group](x, tf))
     _check(keras, model, tmp_path / f"m{suffix}")
+
+
+def _write_nodes(
+    path: Path, compute: Callable[[Any, Any], Sequence[Any]], batch: np.ndarray
+) -> dict[str, np.ndarray]:
+    """A file as Keras on TensorFlow 2.1 to 2.3 made it of `compute`, and what TensorFlow makes of `batch`.
+
+    Such Keras cannot be installed any more, but a layer of its class still tells its config, and TensorFlow
+    still runs its graphs.
+    """
+    import h5py
+    import tensorflow as tf
+    from tf_keras.src.engine.base_layer import TensorFlowOpLayer
+
+    graph = tf.Graph()
+    with graph.as_default():
+        placeholder = tf.compat.v1.placeholder(tf.float32, (None, *batch.shape[1:]), name="entry")
+        compute(placeholder, tf)
+    shape = [None, *batch.shape[1:]]
+    entry = {"batch_input_shape": shape, "dtype": "float32", "name": "entry"}
+    layers: list[Any] = [{"class_name": "InputLayer", "config": entry, "name": "entry", "inbound_nodes": []}]
+    names, constants, expected = {"entry": "entry"}, dict[str, Any](), dict[str, np.ndarray]()
+    with tf.compat.v1.Session(graph=graph) as session:
+        for op in graph.get_operations()[1:]:
+            given = {
+                place: constants[tensor.op.name][tensor.value_index]
+                for place, tensor in enumerate(op.inputs)
+                if tensor.op.name in constants
+            }
+            if len(given) == len(op.inputs):
+                constants[op.name] = session.run(op.outputs)
+                continue
+            config = TensorFlowOpLayer(op.node_def.SerializeToString(), op.name, given).get_config()
+            name = names[op.name] = f"tf_op_layer_{op.name}"
+            tensors = [
+                [names[tensor.op.name], 0, tensor.value_index, {}]
+                for tensor in op.inputs
+                if tensor.op.name in names
+            ]
+            layers.append(
+                {
+                    "class_name": "TensorFlowOpLayer",
+                    "config": config,
+                    "name": name,
+                    "inbound_nodes": [tensors],
+                }
+            )
+            for index, tensor in enumerate(op.outputs):
+                if tensor.shape.rank and tensor.shape[0] is None:
+                    value = np.asarray(session.run(tensor, {placeholder: batch}), np.float32)
+                    expected[name if not index else f"{name}:{index}"] = (
+                        value[:, None] if value.ndim == 1 else value
+                    )
+    last = layers[-1]["name"]
+    model = {
+        "name": "m",
+        "layers": layers,
+        "input_layers": [["entry", 0, 0]],
+        "output_layers": [[last, 0, 0]],
+    }
+    with h5py.File(path, "w") as file:
+        text = json.dumps({"class_name": "Functional", "config": model}, default=lambda value: value.tolist())
+        file.attrs.update({"model_config": text, "keras_version": "2.4.0", "backend": "tensorflow"})
+        file.create_group("model_weights").attrs["layer_names"] = np.array([], "S1")
+    return expected
+
+
+NODES: Mapping[str, Callable[[Any, Any], Sequence[Any]]] = {
+    "arithmetic": lambda x, tf: [
+        x + 1.0, 2.0 - x, x * _row, x / 3.0, tf.maximum(x, 0.1), tf.nn.relu6(x), tf.nn.leaky_relu(x, 0.1),
+        tf.nn.softmax(x), tf.math.squared_difference(x, 1.0), tf.exp(x), tf.math.rsqrt(tf.abs(x) + 1.0),
+        tf.cast(x > 0.0, tf.float32), tf.where(x > 0.0, x, x * 2.0), tf.clip_by_value(x, -0.5, 0.5), -x,
+        x**2.0,
+        tf.nn.bias_add(x, _row), tf.add_n([x, x * 2.0]), tf.sigmoid(x), tf.math.floormod(x, 0.7),
+    ],
+    "shapes": lambda x, tf: [
+        tf.reshape(x, [tf.shape(x)[0], -1, 8]), tf.reshape(x, [-1, 48, 4]), tf.transpose(x, [0, 3, 1, 2]),
+        tf.concat([x, x * 2.0], -1), tf.stack([x, x], 1), tf.split(x, 2, axis=1)[0], tf.expand_dims(x, 1),
+        tf.unstack(x, axis=3)[0], x[:, 1:, ::2, 0], tf.squeeze(x[:, :1], [1]), tf.tile(x, [1, 2, 1, 3]),
+        tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]]), tf.slice(x, [0, 1, 0, 0], [-1, 2, 8, 4]), x[..., 1],
+        tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "REFLECT"), tf.gather(x, [2, 0], axis=3),
+        tf.split(x, [1, 3], axis=-1)[0], tf.reverse(x, [1]),
+    ],
+    "pictures": lambda x, tf: [
+        tf.reduce_mean(x, [1, 2]), tf.reduce_max(x, 3, keepdims=True), tf.argmax(x, 3),
+        tf.compat.v1.image.resize_bilinear(x, (11, 5)), tf.nn.depth_to_space(x, 2),
+        tf.nn.space_to_depth(x, 2), tf.compat.v1.image.resize_nearest_neighbor(x, (12, 16)),
+        tf.nn.max_pool2d(x, 2, 2, "SAME"), tf.matmul(x, x, transpose_b=True),
+        tf.compat.v1.image.resize_bilinear(x, (11, 5), align_corners=True),
+        tf.nn.avg_pool2d(x, 3, 1, "VALID"), tf.nn.conv2d(x, _kernel, 1, "SAME"),
+        tf.linalg.matmul(x, x, adjoint_a=True), tf.nn.lrn(x, 1),
+        tf.nn.depthwise_conv2d(x, _kernel[..., :2], [1, 1, 1, 1], "SAME"), tf.one_hot(tf.argmax(x, 3), 4),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", NODES)
+def test_nodes_of_tensorflow_1(group: str, tmp_path: Path) -> None:
+    batch = np.random.default_rng(0).normal(size=(2, 6, 8, 4)).astype("float32")
+    expected = _write_nodes(tmp_path / "m.h5", NODES[group], batch)
+    network = fluoroscope.open_network(tmp_path / "m.h5")
+    assert len(expected) >= len(network.layers) - 1 > 10
+    assert_same(network, [batch], expected)
+
+
+def _vision_transformer(keras: Any) -> Any:
+    """Patches, a class token, positions, two blocks of attention: all by operations of Keras 3."""
+    o, layers = keras.ops, keras.layers
+    entry = keras.Input((24, 24, 3))
+    x = o.image.extract_patches(layers.Rescaling(1 / 127.5, -1)(entry), 8)
+    x = layers.Dense(12)(o.reshape(x, (-1, 9, 192)))
+    token = layers.EinsumDense("abc,cd->abd", output_shape=(1, 12), bias_axes="d")(o.zeros_like(x[:, :1]))
+    x = o.concatenate([token, x], axis=1) + np.random.default_rng(0).normal(size=(1, 10, 12)).astype(
+        "float32"
+    )
+    for _ in range(2):
+        y = layers.LayerNormalization()(x)
+        x = x + layers.MultiHeadAttention(3, 4)(y, y)
+        y = layers.Dense(24, activation="gelu")(layers.LayerNormalization()(x))
+        x = x + layers.Dense(12)(y)
+    return keras.Model(entry, layers.Dense(4, activation="softmax")(layers.LayerNormalization()(x)[:, 0]))
+
+
+def _super_resolution(keras: Any) -> Any:
+    """ESPCN: Shi et al. 2016, arXiv 1609.05158."""
+    import tensorflow as tf
+
+    layers = keras.layers
+    entry = keras.Input((None, None, 1))
+    x = layers.Conv2D(16, 5, padding="same", activation="tanh")(entry * 0.5 + 1)
+    x = layers.Conv2D(9, 3, padding="same")(x)
+    return keras.Model(entry, tf.clip_by_value(tf.nn.depth_to_space(x, 3), 0.0, 1.0))
+
+
+def _channel_attention(keras: Any) -> Any:
+    """A residual block with squeeze and excitation, written in TensorFlow's functions."""
+    import tensorflow as tf
+
+    layers = keras.layers
+    entry = keras.Input((12, 12, 3))
+    x = layers.Conv2D(8, 3, padding="same")(entry)
+    gate = tf.reduce_mean(x, axis=[1, 2], keepdims=True)
+    gate = tf.nn.sigmoid(layers.Conv2D(8, 1)(tf.nn.relu(layers.Conv2D(4, 1)(gate))))
+    y = x * gate + x
+    shape = tf.shape(y)
+    y = tf.reshape(y, [shape[0], shape[1] * shape[2], 8])
+    return keras.Model(entry, tf.math.l2_normalize(tf.reduce_max(y, axis=1), axis=1))
+
+
+def _text_encoder(keras: Any) -> Any:
+    """A transformer's encoder over words; positions are embedded too."""
+    o, layers = keras.ops, keras.layers
+    words = keras.Input((7,), dtype="int32")
+    x = layers.Embedding(11, 8)(words)
+    places = o.cumsum(o.ones_like(words), axis=1) - 1
+    x = x + layers.Embedding(7, 8)(places)
+    y = layers.MultiHeadAttention(2, 4)(x, x, use_causal_mask=True)
+    x = layers.LayerNormalization()(x + y)
+    return keras.Model(words, layers.Dense(3)(o.mean(x, axis=1)))
+
+
+def _mobile_net(keras: Any) -> Any:
+    return keras.applications.MobileNetV3Small(input_shape=(32, 32, 3), weights=None, classes=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "suffix"),
+    [
+        ("keras", _vision_transformer, ".keras"),
+        ("keras", _vision_transformer, ".h5"),
+        ("tf_keras", _super_resolution, ".h5"),
+        ("tf_keras", _super_resolution, ".keras"),
+        ("tf_keras", _channel_attention, ".h5"),
+        ("tf_keras", _mobile_net, ".h5"),
+        ("tf_keras", _mobile_net, ".keras"),
+        ("keras", _text_encoder, ".keras"),
+    ],
+)
+def test_networks_made_of_them(name: str, make: Callable[[Any], Any], suffix: str, tmp_path: Path) -> None:
+    keras = framework(name)
+    model = randomise(make(keras))
+    batches = pictures(model)
+    if make is _text_encoder:
+        batches = [np.random.default_rng(0).integers(0, 11, (2, 7)).astype("int32")]
+    network = fluoroscope.open_network(save(model, tmp_path / f"m{suffix}"))
+    assert_same(network, batches, _reference(keras, model, batches), 1e-4)
+
+
+def _saved(keras: Any, path: Path, make: Callable[[Any, Any], Any], shape: Any = (6, 8, 4)) -> Network:
+    entry = keras.Input(shape)
+    return fluoroscope.open_network(save(keras.Model(entry, make(entry, keras)), path))
+
+
+MIXING: Mapping[str, tuple[Callable[[Any, Any], Any], str]] = {
+    "sum": (lambda x, k: k.ops.sum(x, axis=0, keepdims=True), "has axis=[0]"),
+    "all": (lambda x, k: k.ops.mean(x, keepdims=True), "over all axes"),
+    "fold": (lambda x, k: k.ops.reshape(x, (-1, 8, 4)), "brings the shape ('n', 6, 8, 4) to [-1, 8, 4]"),
+    "transpose": (lambda x, k: k.ops.transpose(x), "takes the batch to another axis"),
+    "join": (lambda x, k: k.ops.concatenate([x, x], 0), "joins along the batch"),
+    "pick": (lambda x, k: x[0], "takes pictures out of the batch"),
+    "einsum": (lambda x, k: k.ops.einsum("bhwc,dhwc->bd", x, x), "sums bhwc,dhwc->bd"),
+    "flip": (lambda x, k: k.ops.flip(x, 0), "has axis=[0]"),
+    "tile": (lambda x, k: k.ops.tile(x, (2, 1, 1, 1)), "repeats the pictures"),
+}
+
+
+@pytest.mark.parametrize("case", MIXING)
+def test_what_mixes_pictures_is_refused(case: str, tmp_path: Path) -> None:
+    make, reason = MIXING[case]
+    network = _saved(framework("keras"), tmp_path / "m.keras", make)
+    problem = str(network.layers[-1].problem)
+    assert reason in problem
+    assert "mixes the pictures of a batch" in problem
+    assert network.layers[0].problem is None
+
+
+def test_functions_without_a_translation_are_named(tmp_path: Path) -> None:
+    keras = framework("keras")
+    network = _saved(keras, tmp_path / "m.keras", lambda x, k: k.ops.sort(x + 1))
+    assert [row.kind for row in network.layers] == ["InputLayer", "ops.Add", "ops.Sort"]
+    assert "'sort' (ops.Sort) has no translation" in str(network.layers[-1].problem)
+    import tensorflow as tf
+
+    keras = framework("tf_keras")
+    network = _saved(keras, tmp_path / "m.h5", lambda x, k: tf.einsum("bij,bjk->bik", x, x), (4, 4))
+    assert "writes only the equation" in str(network.layers[-1].problem)
+
+
+def test_sizes_are_no_rows_and_numbers_a_picture_are(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def make(x: Any, _: Any) -> list[Any]:
+        shape = tf.shape(x)
+        return [tf.reshape(x, [shape[0], shape[1] * 8, 4]), tf.reduce_mean(x, axis=[1, 2, 3])]
+
+    network = _saved(framework("tf_keras"), tmp_path / "m.h5", make)
+    rows = {row.kind: row for row in network.layers}
+    assert {kind: row.shape for kind, row in rows.items()} == {
+        "InputLayer": (6, 8, 4),
+        "tf.math.reduce_mean": (1,),
+        "tf.reshape": (48, 4),
+    }
+    batch = np.random.default_rng(0).uniform(size=(2, 6, 8, 4)).astype("float32")
+    name = rows["tf.math.reduce_mean"].name
+    np.testing.assert_allclose(network.run(batch, [name])[name][:, 0], batch.mean((1, 2, 3)), atol=1e-6)
+    acts = fluoroscope.capture(network, batch[0])
+    acts.save(tmp_path / "all.pdf")
+
+
+def test_pictures_of_free_size_have_sizes_to_compute_with(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    def make(x: Any, _: Any) -> list[Any]:
+        shape = tf.shape(x)
+        return [
+            tf.reshape(x, [shape[0], shape[1] * shape[2], 4]),
+            tf.image.resize(x, (shape[1] * 2, shape[2] * 2)),
+        ]
+
+    keras = framework("tf_keras")
+    network = _saved(keras, tmp_path / "m.h5", make, (None, None, 4))
+    rows = {row.kind: row for row in network.layers}
+    assert rows["tf.reshape"].shape == (None, 4)
+    assert "network.at_size" in str(rows["tf.image.resize"].problem)
+    batch = np.random.default_rng(0).normal(size=(2, 5, 6, 4)).astype("float32")
+    sized = network.at_size(5, 6)
+    moved, larger = (rows[kind].name for kind in ("tf.reshape", "tf.image.resize"))
+    values = sized.run(batch, [moved, larger])
+    assert values[larger].shape == (2, 10, 12, 4)
+    np.testing.assert_array_equal(values[moved], batch.reshape(2, 30, 4))

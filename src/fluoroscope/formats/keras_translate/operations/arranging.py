@@ -286,6 +286,7 @@ def split(call: Call) -> Result:
 def split_sizes(call: Call) -> Result:
     """Parts along an axis: so many equal ones, or (a list) of these sizes, one of which may be -1."""
     x, sizes = call.operand("x"), call.integers("num_or_size_splits")
+    call.raw("num")  # repeats how many there are
     if sizes is None:
         call.damaged("does not say into what it splits")
     axis = call.integer("axis", 0)

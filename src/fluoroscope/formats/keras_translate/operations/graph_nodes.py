@@ -1,4 +1,4 @@
-"""Operations of TensorFlow's graphs, which Keras of TensorFlow 1.13 to 2.3 writes as TensorFlowOpLayer.
+"""Operations of TensorFlow's graphs, which Keras of TensorFlow 1.15 to 2.3 writes as TensorFlowOpLayer.
 
 The layer's config holds the node as protobuf's JSON has it, and those of its inputs that are no tensors.
 """

@@ -51,6 +51,7 @@ def reduced(formula: Formula, known: Callable[..., Any] | None = None) -> Functi
     """A function along axes made of several operators."""
 
     def function(call: Call) -> Result:
+        call.raw("dtype")
         x, keep = call.operand("x"), call.flag("keepdims")
         if isinstance(x, Known):
             axis = call.integers("axis")
@@ -129,6 +130,7 @@ def extreme_place(operator: str) -> Function:
 
     def function(call: Call) -> Result:
         x = call.value("x")
+        call.raw("dtype")
         if call.raw("axis") is None:
             call.mixes_pictures("looks for a place in all axes together")
         places = call.places("axis", x)
