@@ -274,6 +274,48 @@ class Bench:
             )
         return rows
 
+    def measure_isolate(self) -> list[Result]:
+        """A network in a process of its own over one in this: all layers warm, and a whole cold command."""
+        import numpy as np
+
+        import fluoroscope as fs
+
+        model = self.model("vgg")
+        here = fs.open_network(model)
+        batch = fs.prepare(here, PICTURE).values[np.newaxis]
+        names = fs.select(here)
+        with fs.open_network(model, isolate=True) as there:
+            warm = warm_ratio(lambda: there.run(batch, names), lambda: here.run(batch, names), 15)
+        target = self.folder / "isolated"
+        target.mkdir(exist_ok=True)
+        render = [
+            SCRIPTS / "fluoroscope",
+            "render",
+            model,
+            PICTURE,
+            "--quiet",
+            "--force",
+            "-o",
+            f"{target}/out/",
+        ]
+        isolated, plain = in_turn(lambda: process([*render, "--isolate"]), lambda: process(render), RUNS)
+        cold = median_ratio([a.seconds for a in isolated], [b.seconds for b in plain])
+        seconds = statistics.median(a.seconds for a in isolated), statistics.median(b.seconds for b in plain)
+        return [
+            Result(
+                "VGG, all layers' activations isolated over in this process, warm",
+                "<= 1.25x",
+                f"{warm:.2f}x",
+                warm <= 1.25,
+            ),
+            Result(
+                "VGG to PNGs, whole cold process with --isolate over without",
+                "<= 1.25x",
+                f"{cold:.2f}x ({seconds[0]:.2f} s, {seconds[1]:.2f} s)",
+                cold <= 1.25,
+            ),
+        ]
+
     def measure_size(self) -> list[Result]:
         """Bytes of all PNGs against Pillow's default encoder on the same pixels."""
         import io
