@@ -36,8 +36,6 @@ ALIASES: Mapping[str, str] = {
 _REGISTERED = frozenset({"CustomScaleLayer"})
 """Classes of Keras's own applications that it registers as if they were their author's."""
 
-_QUANTIZED = "its weights are quantized, which is not supported"
-
 _FOR_TRAINING = ("_initializer", "_regularizer", "_constraint")
 _NOT_OPTIONS = frozenset(
     "name trainable batch_input_shape batch_shape input_shape input_dtype build_config".split()
@@ -171,11 +169,15 @@ def _fields(
     """A config's values settled: one spelling for each, training's left out; and what is not understood."""
     kept = (name for name in given if name not in _NOT_OPTIONS and not name.endswith(_FOR_TRAINING))
     fields = {name: given[name] for name in kept}
+    if kind != "Embedding":
+        # The shape of the input in other words; an Embedding's is the size of its vocabulary.
+        fields.pop("input_dim", None)
+        fields.pop("input_length", None)
     problem = None
     if "dtype" in fields:
         fields["dtype"], problem = _policy(fields["dtype"])
-    if fields.pop("quantization_config", None):
-        problem = _QUANTIZED
+    if fields.pop("quantization_config", None) and problem is None:
+        problem = _quantized(None)
     for name in ("activation", "recurrent_activation"):
         if name in fields:
             fields[name], unknown = keras_activations.canonical(fields[name], major=major)
@@ -223,9 +225,18 @@ def _policy(dtype: Any) -> tuple[Any, str | None]:
     policy = cast(JsonObject, dtype)
     inner = policy.get("config")
     config = cast(JsonObject, inner) if isinstance(inner, dict) else {}
-    if "Quantized" in str(policy.get("class_name")):
-        return config.get("name"), _QUANTIZED
+    class_name = str(policy.get("class_name"))
+    if "Quantized" in class_name or class_name.startswith("Int4"):
+        return config.get("name"), _quantized(config.get("mode"))
     return config.get("name"), None
+
+
+def _quantized(mode: Any) -> str:
+    kind = f" ({mode[:40]})" if isinstance(mode, str) else ""
+    return (
+        f"its weights are quantized{kind}, which is not supported. Save the model as it was before "
+        "model.quantize()"
+    )
 
 
 def _spread(fields: dict[str, Any], rank: int, *names: str) -> None:
