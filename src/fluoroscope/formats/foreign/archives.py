@@ -49,8 +49,8 @@ def _from_torch(archive: Archive, names: Sequence[str]) -> Foreign | None:
     elif "constants.pkl" in inner or any(name.startswith("code/") for name in inner):
         label = "a TorchScript archive"
         instead = (
-            "Where you trust it, load it yourself and give the live module: fluoroscope.capture("
-            f"torch.jit.load(path), picture); or export it: {EXPORT}."
+            "Its layers run inside an interpreter, out of sight: give the live module that it was made from, "
+            f"fluoroscope.capture(model, picture); or export it: {EXPORT}."
         )
     elif "data.pkl" in inner:
         return torch_pickle(imported(archive.read(inner["data.pkl"], limit=_LARGEST_PICKLE)))

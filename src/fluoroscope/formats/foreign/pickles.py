@@ -28,14 +28,18 @@ _TENSOR_NAMES = re.compile(
 )
 """What a state dict needs to be put together: tensors and the containers they are in."""
 
+PICKLED_MODULE = "a PyTorch module pickled whole"
+"""Label of a file that is a program by the names in it; what it holds may be weights all the same."""
+
 EXPORT = "torch.onnx.export(model, example, 'model.onnx')"
 _LIVE = (
     "Where you trust it, load it yourself and give the live module: fluoroscope.capture(model, picture); or "
     f"export it: {EXPORT}."
 )
 _STATE = (
-    "It has no architecture: make the module where its code is, load the weights into it, and give the live "
-    f"module: fluoroscope.capture(model, picture); or export it: {EXPORT}."
+    "It has no architecture. Say which: --arch timm:resnet18, or open_network(path, arch='timm:resnet18'). "
+    "For one that neither timm nor torchvision has, load the weights where its code is and give the live "
+    "module: fluoroscope.capture(model, picture)."
 )
 
 
@@ -61,7 +65,7 @@ def torch_pickle(names: tuple[str, ...]) -> Foreign:
     """What PyTorch wrote, by the names that its pickle asks for."""
     others = tuple(name for name in names if not _TENSOR_NAMES.fullmatch(name))
     if others:
-        return Foreign(label="a PyTorch module pickled whole", program=True, names=others, advice=_LIVE)
+        return Foreign(label=PICKLED_MODULE, program=True, names=others, advice=_LIVE)
     return Foreign(label="a PyTorch state dict, weights in a pickle", program=False, advice=_STATE)
 
 

@@ -89,9 +89,10 @@ _CHECKPOINT = (
 _UNPACK = "Unpack it, and give the network in it."
 _PICTURE = "The network comes first, then the picture."
 
+_ARCH = "Say which: --arch timm:resnet18, or open_network(path, arch='timm:resnet18')."
 _TABLE: tuple[tuple[tuple[tuple[int, bytes], ...], str, bool, str], ...] = (
     (((4, b"TFL3"),), "a TensorFlow Lite model, which is not read", False, _GIVE),
-    (((8, b'{"'),), "a safetensors file: weights without an architecture", False, _GIVE),
+    (((8, b'{"'),), "a safetensors file: weights without an architecture", False, _ARCH),
     (((0, b"GGUF"),), "a GGUF file: weights without an architecture", False, _GIVE),
     (((4, b"ET1"),), "an ExecuTorch program", True, _GIVE),
     (((0, b"\x93NUMPY"),), "a NumPy array", False, _GIVE),
