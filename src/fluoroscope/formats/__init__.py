@@ -63,6 +63,7 @@ class Format:
 def open_network(
     source: str | os.PathLike[str] | bytes | Network | torch.nn.Module | keras.Model,
     *,
+    arch: str | None = None,
     config: str | os.PathLike[str] | bytes | None = None,
     replace: Mapping[str, Wish] | None = None,
     budget: Budget | None = None,
@@ -81,6 +82,11 @@ def open_network(
     source
         A path to a Keras ``.h5``, ``.hdf5`` or ``.keras`` file or an ``.onnx`` file, or the bytes of one; or
         a live ``torch.nn.Module`` or ``keras.Model``. A `Network` is returned as it is.
+    arch
+        For a file that holds PyTorch weights only (a state dict in ``.pth`` or ``.pt``, ``.safetensors``):
+        the architecture, ``"timm:resnet18"`` or ``"torchvision:resnet18"``, from that library where it is
+        installed; options behind it, ``"timm:vit_tiny_patch16_224,img_size=64"``. Nothing is downloaded. It
+        runs in PyTorch, as a live module does.
     config
         For a file that holds Keras weights only: the architecture, as the path or the bytes of the JSON that
         ``model.to_json()`` writes, of any Keras version, or of a whole model of which it is taken.
@@ -124,9 +130,9 @@ def open_network(
         With `isolate`: the process crashed, or was over a limit.
     """
     if isinstance(source, Network):
-        if config is not None or replace:
+        if config is not None or replace or arch is not None:
             raise UsageError(
-                "This network is open already: give config and replace where its file is opened."
+                "This network is open already: give arch, config and replace where its file is opened."
             )
         return source
     budget = budget or Budget()
@@ -136,13 +142,23 @@ def open_network(
             raise UsageError("isolate=True is for files; a live model runs where it lies, in this process.")
         if (device, precision) != ("cpu", "float32"):
             raise UsageError("device and precision are for files; a live model is computed where it lies.")
-        if config is not None or replace:
-            raise UsageError("config and replace are for files of Keras, not for live models.")
+        if config is not None or replace or arch is not None:
+            raise UsageError("arch, config and replace are for files, not for live models.")
         return live
+    path = None if isinstance(source, bytes) else _path(source)
+    if arch is not None:
+        if isolate or config is not None or replace or (device, precision) != ("cpu", "float32"):
+            raise UsageError(
+                "arch makes a live module, which runs in PyTorch and in this process: isolate, config, "
+                "replace, device and precision do not go with it."
+            )
+        from fluoroscope.formats.architecture import open_weights
+
+        data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
+        return open_weights(data, path, arch, budget=budget, input_shape=input_shape)
     if input_shape is not None:
         raise UsageError("input_shape is for live models: a file says what its network takes.")
     additions = _additions(config, replace, budget)
-    path = None if isinstance(source, bytes) else _path(source)
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
 

@@ -7,6 +7,7 @@ their own (``layer1.0.add``), and so have blocks (chosen by name or as ``block``
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -26,7 +27,11 @@ __all__ = ["TorchNetwork", "open_module"]
 
 
 def open_module(
-    module: nn.Module, *, budget: Budget | None = None, input_shape: InputShape | None = None
+    module: nn.Module,
+    *,
+    budget: Budget | None = None,
+    input_shape: InputShape | None = None,
+    provenance: Provenance | None = None,
 ) -> TorchNetwork:
     """A module as a network.
 
@@ -39,6 +44,8 @@ def open_module(
     input_shape
         What it takes: (height, width, channels), or such a shape for each argument of ``forward`` by name. By
         default that is found out: channels from the first convolution, the size by trying.
+    provenance
+        Where its weights came from; by default it is a module like any other.
 
     Raises
     ------
@@ -63,16 +70,18 @@ def open_module(
         )
     runner = Runner(module, _name(module))
     found = found_inputs(runner) if input_shape is None else given_inputs(runner, input_shape)
-    digest, size = weights_digest(module)
-    provenance = Provenance(
-        path=None,
-        format="torch-module",
-        writer=f"PyTorch {torch.__version__}",
-        backend="torch",
-        sha256=digest,
-        size=size,
-        notes=(*found.notes, *_notes(module, found.table.unused)),
-    )
+    if provenance is None:
+        digest, size = weights_digest(module)
+        provenance = Provenance(
+            path=None,
+            format="torch-module",
+            writer=f"PyTorch {torch.__version__}",
+            backend="torch",
+            sha256=digest,
+            size=size,
+        )
+    notes = (*provenance.notes, *found.notes, *_notes(module, found.table.unused))
+    provenance = replace(provenance, notes=notes)
     return TorchNetwork(runner, found.inputs, found.table, provenance, budget=budget or Budget())
 
 

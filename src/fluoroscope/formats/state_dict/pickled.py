@@ -189,9 +189,7 @@ class _Machine:
 
 def _made(maker: object, arguments: Any, depth: int = 4) -> Any:
     """What a call of a name makes, for the names that are known."""
-    if not isinstance(maker, Name):
-        raise TypeError("a call of what is no name")
-    name = maker.text
+    name = maker.text if isinstance(maker, Name) else "?"
     if not isinstance(arguments, tuple):
         return Opaque(name)
     if name in ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor") and len(arguments) >= 4:
