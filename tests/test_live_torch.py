@@ -508,6 +508,30 @@ class TestWhereItLies:
         network = fs.open_network(model, input_shape=(16, 16, 3))
         assert "NaN or infinite weights in stem.bias" in network.provenance.notes
 
+    def test_how_its_pictures_are_scaled_is_said(self) -> None:
+        assert any(
+            "does not say how" in note for note in fs.open_network(torch_models.Cnn()).provenance.notes
+        )
+        model = torch_models.timm("vit_tiny_patch16_224", img_size=32, depth=1)
+        notes = " ".join(fs.open_network(model).provenance.notes)
+        assert (
+            "timm scales its pictures as --scale 0.00392156863 --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5" in notes
+        )
+        model.pretrained_cfg.update(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+        assert "as --preprocess torch" in " ".join(fs.open_network(model).provenance.notes)
+
+    def test_a_module_that_scales_by_itself(self) -> None:
+        class Scales(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 2, 1)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.conv(x / 255)
+
+        acts = fs.capture(Scales(), np.full((4, 4, 3), 51, np.uint8), layers="div")
+        np.testing.assert_allclose(acts["div"].values, 0.2, rtol=1e-6)
+
     def test_where_it_comes_from(self) -> None:
         model = torch_models.Cnn()
         origin = fs.open_network(model, input_shape=(16, 16, 3)).provenance

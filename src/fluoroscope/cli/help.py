@@ -74,6 +74,9 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         self.help = _unwrapped(self.help)
 
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _model_first(args))
+
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         if _boxes():
             super().format_help(ctx, formatter)
@@ -96,6 +99,17 @@ class Group(TyperGroup):
         else:
             _write_plain(self, ctx, formatter)
             self.format_commands(ctx, formatter)
+
+
+def _model_first(arguments: list[str]) -> list[str]:
+    """``--weights FILE`` as the MODEL that it is: what goes with --arch may be said by its name."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    for place, argument in enumerate(arguments[:end]):
+        if argument == "--weights" and place + 1 < end:
+            return [arguments[place + 1], *arguments[:place], *arguments[place + 2 :]]
+        if argument.startswith("--weights="):
+            return [argument.partition("=")[2], *arguments[:place], *arguments[place + 1 :]]
+    return arguments
 
 
 def _boxes() -> bool:

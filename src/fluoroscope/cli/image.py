@@ -10,6 +10,7 @@ from fluoroscope.cli import destination
 from fluoroscope.cli.inputs import parse_inputs
 from fluoroscope.cli.options import (
     OUTPUT,
+    ArchOption,
     ConfigOption,
     DebugOption,
     FitOption,
@@ -63,6 +64,7 @@ def image(
         ),
     ] = None,
     force: ForceOption = False,
+    arch: ArchOption = None,
     config: ConfigOption = None,
     replace: ReplaceOption = None,
     input: InputOption = None,
@@ -102,7 +104,7 @@ def image(
             raise UsageError(f"The two pictures become a PNG: {output!r} should end in .png.")
         destination.check([output], [model, path], force=force)
     network = NetworkOptions(
-        config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+        arch=arch, config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
     ).open(model)
     prepared = options.prepare_one(network, wanted, path)
     if output is not None:

@@ -26,8 +26,8 @@ class NetworkOptions:
 
     Attributes
     ----------
-    config, replace
-        As --config and --replace have them.
+    arch, config, replace
+        As --arch, --config and --replace have them.
     budget
         What the options of memory and time come to.
 
@@ -37,6 +37,7 @@ class NetworkOptions:
         An option that means nothing, or contradicts another.
     """
 
+    arch: str | None = None
     config: str | None = None
     replace: Sequence[str] | None = None
     memory: str = "2G"
@@ -63,6 +64,7 @@ class NetworkOptions:
         opened = partial(
             open_network,
             model,
+            arch=self.arch,
             config=self.config,
             replace=self._wishes(),
             budget=self.budget,

@@ -32,7 +32,21 @@ Precision = Literal["float32", "float16"]
 
 ModelArgument = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A network: a Keras .h5, .hdf5 or .keras file, or an .onnx file."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A network: a Keras .h5, .hdf5 or .keras file, or an .onnx file; with --arch PyTorch weights, "
+        ".pth or .safetensors, which may also be said as --weights FILE.",
+    ),
+]
+ArchOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIBRARY:NAME",
+        rich_help_panel=NETWORK,
+        help="For a MODEL with nothing but PyTorch weights: its architecture, timm:resnet18 or "
+        "torchvision:resnet18, where that library is installed. Nothing is downloaded.",
+        show_default=False,
+    ),
 ]
 ConfigOption = Annotated[
     str | None,

@@ -13,6 +13,7 @@ from fluoroscope.cli.failures import TITLES, as_json, message
 from fluoroscope.cli.inputs import parse_inputs
 from fluoroscope.cli.options import (
     OUTPUT,
+    ArchOption,
     ChannelOption,
     ClassesOption,
     ColormapOption,
@@ -90,6 +91,7 @@ def render(
     columns: ColumnsOption = 16,
     zoom: ZoomOption = 1,
     gap: GapOption = 1,
+    arch: ArchOption = None,
     config: ConfigOption = None,
     replace: ReplaceOption = None,
     input: InputOption = None,
@@ -125,6 +127,7 @@ def render(
     from fluoroscope.drawing.style import Style
 
     network = NetworkOptions(
+        arch=arch,
         config=config,
         replace=replace,
         memory=memory,

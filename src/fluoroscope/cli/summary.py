@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fluoroscope.cli.options import (
+    ArchOption,
     ConfigOption,
     DebugOption,
     IsolateOption,
@@ -41,6 +42,7 @@ _NAME = 80
 
 def summary(
     model: ModelArgument,
+    arch: ArchOption = None,
     config: ConfigOption = None,
     replace: ReplaceOption = None,
     size: SizeOption = None,
@@ -61,7 +63,7 @@ def summary(
 
     wanted = parse_size(size) if size is not None else None
     network = NetworkOptions(
-        config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+        arch=arch, config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
     ).open(model)
     if wanted is not None:
         network = network.at_size(*wanted)

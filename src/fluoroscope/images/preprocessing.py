@@ -20,8 +20,10 @@ MAX_SIDE = 32_768
 """The most pixels a side that a picture is brought to."""
 
 # Of the pictures that Keras's and PyTorch's ImageNet networks were trained on: RGB in 0..1, BGR in 0..255.
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of red, green and blue over ImageNet, in 0..1."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviations of the same."""
 _CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 _FORMULAS: dict[str | None, str] = {
@@ -296,7 +298,7 @@ def _scaled(values: NDArray[np.float32], options: Preprocessing) -> NDArray[np.f
             return values / np.float32(127.5) - np.float32(1)
         case "torch":
             unit = values / np.float32(255)
-            return (unit - np.array(_IMAGENET_MEAN, np.float32)) / np.array(_IMAGENET_STD, np.float32)
+            return (unit - np.array(IMAGENET_MEAN, np.float32)) / np.array(IMAGENET_STD, np.float32)
         case "caffe":
             return values[..., ::-1] - np.array(_CAFFE_MEAN, np.float32)
         case None:

@@ -7,7 +7,7 @@ import numpy as np
 from fluoroscope.errors import FluoroscopeError
 from fluoroscope.network.protocol import FloatArray, Layer, Network
 
-_SCALERS = frozenset({"Rescaling", "Normalization", "Mul", "Div", "Sub"})
+_SCALERS = frozenset({"Rescaling", "Normalization", "Mul", "Div", "Sub", "mul", "div", "sub"})
 _TRANSPARENT = frozenset(
     {"InputLayer", "Input", "Resizing", "CenterCrop", "ZeroPadding2D", "Cast", "Transpose", "Identity", "Pad"}
 )

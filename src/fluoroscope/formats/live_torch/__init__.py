@@ -17,6 +17,7 @@ from fluoroscope.errors import UnsupportedLayer, UsageError
 from fluoroscope.formats.live_torch.network import TorchNetwork, weights_digest
 from fluoroscope.formats.live_torch.runner import Runner
 from fluoroscope.formats.live_torch.sizes import found_inputs, given_inputs
+from fluoroscope.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.protocol import Provenance
 
@@ -108,6 +109,7 @@ def _notes(module: nn.Module, unused: int) -> list[str]:
         notes.append("the module is in training mode; it is shown in evaluation mode, and left as it is")
     if unused:
         notes.append(f"{unused:,} weights belong to no layer that was called")
+    notes.append(_scaling_note(module))
     kinds = {
         str(weight.dtype).removeprefix("torch.")
         for weight in module.parameters()
@@ -120,6 +122,23 @@ def _notes(module: nn.Module, unused: int) -> list[str]:
         more = f" and {len(bad) - 5} more" if len(bad) > 5 else ""
         notes.append(f"NaN or infinite weights in {', '.join(bad[:5])}{more}")
     return notes
+
+
+def _scaling_note(module: nn.Module) -> str:
+    """How the pictures of a module are scaled, as far as it says: none but timm's do."""
+    config = getattr(module, "pretrained_cfg", None)
+    stated = config if isinstance(config, dict) else {}
+    try:
+        mean, std = (tuple(float(value) for value in stated[key]) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        return (
+            "a PyTorch module does not say how its pictures were scaled: most take --preprocess torch "
+            "(preprocessing='torch'), as ImageNet's do"
+        )
+    if (mean, std) == (IMAGENET_MEAN, IMAGENET_STD):
+        return "timm scales its pictures as --preprocess torch (preprocessing='torch') does"
+    numbers = [",".join(f"{value:g}" for value in values) for values in (mean, std)]
+    return f"timm scales its pictures as --scale {1 / 255:.9g} --mean {numbers[0]} --std {numbers[1]} does"
 
 
 def _not_finite(weight: object) -> bool:
