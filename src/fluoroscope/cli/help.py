@@ -74,7 +74,7 @@ class Command(TyperCommand):
         super().__init__(*args, **kwargs)
         self.help = _unwrapped(self.help)
 
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _model_first(args))
 
     def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
