@@ -43,6 +43,30 @@ def normalization(x: Any, keras: Any) -> Branches:
         yield keras.RMSNormalization(axis=1)(keras.Cropping1D((0, 44))(row))
 
 
+def convolutions3d(x: Any, keras: Any) -> Branches:
+    yield keras.Conv3D(4, 2, groups=2, padding="same", activation="relu")(x)
+    for padding in ("valid", "same"):
+        yield keras.Conv3D(3, 2, dilation_rate=2, padding=padding)(x)
+        yield keras.Conv3D(3, [3, 1, 2], strides=[1, 2, 1], padding=padding, use_bias=False)(x)
+        yield keras.Conv3DTranspose(2, 3, strides=2, output_padding=1, padding=padding)(x)
+        yield keras.Conv3DTranspose(2, [3, 2, 3], strides=[1, 2, 2], padding=padding, activation="tanh")(x)
+    yield keras.GlobalAveragePooling3D(keepdims=True)(x)
+    yield keras.SpatialDropout3D(0.5)(keras.BatchNormalization(axis=2)(x))
+    yield keras.UpSampling3D(2)(keras.Cropping3D(1)(x))
+    yield keras.ZeroPadding3D((1, 0, 2))(x)
+
+
+def convolutions1d(x: Any, keras: Any) -> Branches:
+    for padding in ("valid", "same"):
+        yield keras.Conv1DTranspose(3, 3, strides=2, output_padding=1, padding=padding)(x)
+        yield keras.Conv1DTranspose(3, 3, dilation_rate=2, padding=padding, use_bias=False)(x)
+        yield keras.DepthwiseConv1D(3, dilation_rate=2, padding=padding, activation="relu")(x)
+        yield keras.SeparableConv1D(4, 3, dilation_rate=2, padding=padding, depth_multiplier=2)(x)
+    for dilation in (1, 3):
+        yield keras.Conv1D(4, 3, groups=2, padding="causal", dilation_rate=dilation)(x)
+    yield keras.SpatialDropout1D(0.5)(keras.BatchNormalization(axis=1)(x))
+
+
 def adaptive(x: Any, keras: Any, rank: int) -> Branches:
     for size in (2, 3, 4, 5, 7, 11, 12):
         yield getattr(keras, f"AdaptiveAveragePooling{rank}D")(size)(x)
@@ -153,6 +177,8 @@ def spectra(x: Any, keras: Any) -> Branches:
 BOTH, OLD, NEW = ("tf_keras", "keras"), ("tf_keras",), ("keras",)
 PICTURE = (6, 8, 4)
 FAMILIES: dict[str, tuple[Callable[[Any, Any], Branches], tuple[int, ...], tuple[str, ...]]] = {
+    "convolutions1d": (convolutions1d, (11, 4), BOTH),
+    "convolutions3d": (convolutions3d, (5, 6, 4, 2), BOTH),
     "normalization": (normalization, PICTURE, BOTH),
     "adaptive1d": (lambda x, keras: adaptive(x, keras, 1), (11, 4), NEW),
     "adaptive2d": (lambda x, keras: adaptive(x, keras, 2), (9, 7, 3), NEW),
@@ -193,6 +219,52 @@ def test_layers_agree_with_keras(family: str, name: str, suffix: str, tmp_path: 
     for row, layer in zip(network.layers, model.layers, strict=True):
         assert row.parameters == layer.count_params(), row
         assert row.kind == type(layer).__name__
+
+
+def first_and_last(x: Any, keras: Any, data_format: str, rank: int) -> Branches:
+    """Layers on `rank` spatial axes in a model of either order."""
+    place = {"data_format": data_format}
+    for stride, padding in product((1, 2), ("valid", "same")):
+        window = {"strides": stride, "padding": padding, **place}
+        yield getattr(keras, f"Conv{rank}D")(4, 2, **window)(x)
+        yield getattr(keras, f"Conv{rank}DTranspose")(4, 3, **window)(x)
+        yield getattr(keras, f"MaxPooling{rank}D")(2, **window)(x)
+        yield getattr(keras, f"AveragePooling{rank}D")(2, **window)(x)
+        if rank == 1:
+            yield keras.DepthwiseConv1D(2, **window)(x)
+            yield keras.SeparableConv1D(3, 2, **window)(x)
+    for reduction, keep in product(("Average", "Max"), (False, True)):
+        yield getattr(keras, f"Global{reduction}Pooling{rank}D")(keepdims=keep, **place)(x)
+    if rank == 3:
+        yield keras.ZeroPadding3D(((0, 1), (2, 0), (1, 1)), **place)(x)
+        yield keras.Cropping3D(((0, 1), (2, 0), (1, 0)), **place)(x)
+        yield keras.UpSampling3D((1, 2, 3), **place)(x)
+    if "tf_keras" not in keras.__name__:
+        yield getattr(keras, f"AdaptiveMaxPooling{rank}D")(3, **place)(x)
+        yield getattr(keras, f"AdaptiveAveragePooling{rank}D")(2, **place)(x)
+    yield keras.Dense(3)(keras.Flatten(**place)(x))
+    normal = keras.GroupNormalization(2, axis=1 if data_format == "channels_first" else -1)
+    yield normal(getattr(keras, f"Conv{rank}D")(4, 2, **place)(x))
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("tf_keras", ".h5"), ("keras", ".keras")])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_channels_first_models_agree_with_their_twins(name: str, suffix: str, rank: int, tmp_path: Path):
+    """TensorFlow cannot run them on a CPU; the same weights in a channels-last twin are the oracle."""
+    keras, sizes = framework(name), (6, 7, 5)[:rank]
+    entries = {"channels_last": keras.Input((*sizes, 2)), "channels_first": keras.Input((2, *sizes))}
+    last, first = (
+        keras.Model(entry, list(first_and_last(entry, keras.layers, form, rank)))
+        for form, entry in entries.items()
+    )
+    randomise(last)
+    for own, other in zip(first.layers, last.layers, strict=True):
+        own.set_weights(other.get_weights())
+    batches = pictures(last)
+    values = reference(keras, last, batches)
+    names = {twin.name: own.name for twin, own in zip(last.layers, first.layers, strict=True)}
+    network = fluoroscope.open_network(save(first, tmp_path / f"model{suffix}"))
+    assert_same(network, batches, {names[name]: value for name, value in values.items()})
 
 
 @pytest.mark.parametrize(("name", "suffix"), FILES)

@@ -51,7 +51,7 @@ def _layer_as_activation(step: Step, option: str, given: Mapping[str, Any]) -> t
 
 
 def activation(step: Step) -> Value:
-    """The Activation layer: the value before it is the layer before it, so nothing is kept."""
+    """Activation: the value before it is the layer before it, so nothing is kept."""
     value = activated(step, step.value)
     step.pre = None
     return value
