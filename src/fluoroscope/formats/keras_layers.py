@@ -24,6 +24,7 @@ ALIASES: Mapping[str, str] = {
         f"{prefix}Convolution{rank}D{suffix}": f"{prefix}Conv{rank}D{suffix}"
         for rank in (1, 2, 3)
         for prefix, suffix in (("", ""), ("", "Transpose"), ("Separable", ""))
+        if (prefix, rank) != ("Separable", 3)
     },
     **{
         f"{prefix}{short}Pool{rank}D": f"{prefix}{full}Pooling{rank}D"
