@@ -29,8 +29,8 @@ def dot(step: Step) -> Value:
 def cosine(step: Step) -> Value:
     """Merge (Keras 1): by mode ``cos``, what `Dot` gives over the lengths; other modes have other names.
 
-    An axis of length 1 comes in front. Keras takes the lengths from each value's product with itself, place by
-    place, as is done here.
+    An axis of length 1 comes in front. Keras takes the lengths from each value's product with itself, place
+    by place, as is done here.
     """
     left, right = _pair(step)
     places = _axes(step, left, right)
