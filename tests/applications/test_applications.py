@@ -156,7 +156,9 @@ def _leaves(model: Any) -> Iterator[Any]:
 
 def every_output(keras: ModuleType, model: Any, batch: np.ndarray, prefix: str = "") -> dict[str, np.ndarray]:
     """What every layer but the inputs makes of `batch`, by path; nested models are run by themselves."""
-    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    # Keras 3 does not count a sum or a product among the layers.
+    every = getattr(model, "operations", None) or model.layers
+    layers = [layer for layer in every if type(layer).__name__ != "InputLayer"]
     nested = [layer for layer in layers if hasattr(layer, "layers")]
     flat = [layer for layer in layers if layer not in nested]
     # Of a nested model the last call: its own making was one, too.
