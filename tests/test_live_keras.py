@@ -20,6 +20,7 @@ from fluoroscope.formats.live_keras import open_model
 from fluoroscope.formats.live_keras.network import LiveKeras
 from fluoroscope.network.budget import Budget
 from keras_conformance import FRAMEWORKS, framework
+from network_conformance import Arrays, Case, NetworkConformance
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -204,3 +205,45 @@ class TestDoor:
     def test_something_else(self) -> None:
         with pytest.raises(UsageError, match=r"a keras.Model or a torch.nn.Module; not as dict"):
             fs.open_network({})
+
+
+class TestConformance(NetworkConformance):
+    @pytest.fixture(scope="class", params=FRAMEWORKS)
+    @classmethod
+    def case(cls, request: pytest.FixtureRequest) -> Case:
+        library = framework(request.param)
+        model = live.custom_layer(library)
+        network = fs.open_network(model)
+        kept = {"conv", "twice", "joined", "norm", "flat", "head"}
+
+        def oracle(batch: Arrays) -> Arrays:
+            """Keras's own models that end at each layer; what is called twice or inside is taken apart."""
+            picture = batch["entry"]
+            ends = library.Model(model.inputs, [model.get_layer(name).output for name in sorted(kept)])
+            values = dict(zip(sorted(kept), map(live.values, ends([picture], training=False)), strict=True))
+            shared = values["joined"][..., :4]
+            inner = values["twice"] / 2
+            return {"entry": picture, **values, "shared": shared, "shared#2": shared, "twice/inner": inner}
+
+        return Case(network=network, oracle=oracle)
+
+
+class TestConformanceOfFreeSize(NetworkConformance):
+    @pytest.fixture(scope="class", params=FRAMEWORKS)
+    @classmethod
+    def case(cls, request: pytest.FixtureRequest) -> Case:
+        library = framework(request.param)
+        model = live.subclassed(library)
+        network = fs.open_network(model, input_shape=(None, None, 3))
+
+        def oracle(batch: Arrays) -> Arrays:
+            """The author's call, done by hand."""
+            picture = batch["input"]
+            first = model.first(picture)
+            bright = model.rest[0](first)
+            inner = model.rest[1].layers[0](bright)
+            steps = {"first": first, "relu": bright, "block/inner": inner, "block/drop": inner}
+            steps |= {"relu#2": model.rest[0](inner), "net": inner + 1.0}
+            return {"input": picture, **{name: live.values(value) for name, value in steps.items()}}
+
+        return Case(network=network, oracle=oracle, size=(11, 9))

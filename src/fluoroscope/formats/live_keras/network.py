@@ -131,9 +131,10 @@ class LiveKeras:
     def _row(self, name: str) -> Row:
         rows = self._table.rows
         if name not in rows and name.endswith(PRE) and name.removesuffix(PRE) in rows:
+            layer = name.removesuffix(PRE)
             raise LayerNotFound(
-                f"{name!r}: in a live model that Keras runs, what is before a fused activation cannot be "
-                f"seen. Ask for {name.removesuffix(PRE)!r}."
+                f"{layer!r} has no fused activation that could be seen by itself: Keras runs this model. "
+                f"Ask for {layer!r}."
             )
         if name not in rows:
             raise no_such_layer(name, rows)
@@ -173,11 +174,7 @@ class _Collector:
                 f"{name!r} has the shape {array.shape} for this picture, and had another when the network "
                 "was opened: its call depends on what it sees. Open it again."
             )
-        if array.ndim < 3:
-            kept = np.array(array, np.float32)
-            kept.flags.writeable = False
-            self.values[name] = kept
-            return
-        first = np.array(np.moveaxis(array, row.axis, 1), np.float32, order="C")
+        first = np.array(array if array.ndim < 3 else np.moveaxis(array, row.axis, 1), np.float32, order="C")
         first.flags.writeable = False
-        self.values[name] = first.transpose(0, *range(2, first.ndim), 1)
+        # A view, which nobody can make writable.
+        self.values[name] = first.transpose(0, *range(2, first.ndim), 1) if first.ndim > 2 else first.view()
