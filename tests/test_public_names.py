@@ -19,7 +19,7 @@ NAMES = """
 
 ERRORS = """
     BudgetExceeded DamagedFile FluoroscopeError LayerNotFound MissingDependency NetworkError PictureError
-    RefusedFile UnknownFormat UnsupportedLayer UsageError WeightMismatch
+    RefusedFile UnknownFormat UnsupportedLayer UsageError WeightMismatch WorkerFailed
 """.split()
 
 HEAVY = """

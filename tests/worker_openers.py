@@ -86,9 +86,9 @@ def _misbehave(batch):
     if what == 6:
         # Shared memory is in no limit of the system.
         memory = mmap.mmap(-1, 2**31)
-        for start in range(0, 2**31, 2**20):
-            memory[start : start + 2**20] = bytes(2**20)
-            time.sleep(0.001)
+        for start in range(0, 2**31, 2**24):
+            memory[start : start + 2**24] = bytes(2**24)
+        time.sleep(60)
     if what == 7:
         # It and what it has started ignore everything that can be ignored.
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
