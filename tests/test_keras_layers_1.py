@@ -1,4 +1,4 @@
-"""Layers that only Keras 1 had: files made by hand, values by NumPy from the classes of Keras 1.2.2."""
+"""Layers that only Keras 1 had, by NumPy from the classes of Keras 1.2.2; what rare layers refuse. By hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fluoroscope
-from fluoroscope.errors import WeightMismatch
+from fluoroscope.errors import BudgetExceeded, DamagedFile, WeightMismatch
 from keras_1_files import Array, keras_1_file, one_layer, one_merge
 
 RANDOM = np.random.default_rng(7)
@@ -218,3 +218,94 @@ def test_locally_connected_sequences():
     )
     wanted = np.stack([x[:, 2 * i : 2 * i + 2].reshape(2, -1) @ kernel[i] for i in range(4)], 1) + bias
     close(computed(made, x), wanted)
+
+
+HUGE = 2**31 - 1
+HOSTILE: dict[str, tuple[str, Sequence[int | None], dict[str, Any]]] = {
+    "a window": (
+        "LocallyConnected2D",
+        [5, 5, 1],
+        {"filters": 1, "kernel_size": [HUGE, 1], "padding": "same", "implementation": 3},
+    ),
+    "a picture": ("LocallyConnected1D", [HUGE, 1], {"filters": 1, "kernel_size": [1], "implementation": 1}),
+    "an output": ("AdaptiveAveragePooling1D", [5, 1], {"output_size": [HUGE]}),
+    "an input": ("AdaptiveMaxPooling2D", [HUGE, HUGE, 1], {"output_size": [HUGE, 3]}),
+    "a transform": ("MelSpectrogram", [HUGE], {"fft_length": 2**20}),
+    "bands": ("MelSpectrogram", [5000], {"num_mel_bins": HUGE}),
+    "categories": ("CategoryEncoding", [1], {"num_tokens": HUGE, "output_mode": "one_hot"}),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_sizes_that_a_file_merely_declares_are_not_allocated(what: str):
+    class_name, shape, options = HOSTILE[what]
+    weights = {"W": some(1), "b": some(1)} if "Local" in class_name else {}
+    made = one_layer(class_name, shape, weights, **options)
+    with pytest.raises(BudgetExceeded):
+        fluoroscope.open_network(keras_1_file(*made, version="2.9.0"))
+
+
+DAMAGED: dict[str, tuple[str, Sequence[int | None], dict[str, Any], str]] = {
+    "groups": (
+        "GroupNormalization",
+        [4, 6],
+        {"groups": 4, "scale": False, "center": False},
+        "4 groups for 6",
+    ),
+    "no groups": ("GroupNormalization", [4, 6], {"groups": 0}, "0 groups"),
+    "range": ("AutoContrast", [4, 4, 3], {"value_range": [1, 1]}, "not two different numbers"),
+    "sound": ("MelSpectrogram", [4, 2], {}, "sounds of one channel"),
+    "short": ("MelSpectrogram", [100], {}, "mirrors 1024 samples at each end of a sound of 100"),
+    "frame": (
+        "MelSpectrogram",
+        [5000],
+        {"fft_length": 16, "sequence_length": 17},
+        "17 samples for",
+    ),
+    "vector": ("MaxoutDense", [4, 2], {"output_dim": 2, "bias": False}, "a vector of known size"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_layers_that_contradict_themselves(what: str):
+    class_name, shape, options, message = DAMAGED[what]
+    weights = {"W": some(4, 2, 2)} if class_name == "MaxoutDense" else {}
+    if what == "no groups":
+        weights = {"gamma": some(6), "beta": some(6)}
+    with pytest.raises(DamagedFile, match=message):
+        fluoroscope.open_network(
+            keras_1_file(*one_layer(class_name, shape, weights, **options), version="2.9.0")
+        )
+
+
+REFUSALS: dict[str, tuple[str, Sequence[int | None], dict[str, Any], str]] = {
+    "bins": (
+        "Discretization",
+        [4],
+        {"bin_boundaries": None, "num_bins": None},
+        "no boundaries in its config",
+    ),
+    "words": ("IntegerLookup", [4], {"vocabulary": ["a", "b"]}, "words for its vocabulary"),
+    "elsewhere": ("IntegerLookup", [4], {"vocabulary": None}, "it lies in another file"),
+    "large": ("IntegerLookup", [4], {"vocabulary": [2**40]}, "which float32 rounds"),
+    "sparse": ("CategoryEncoding", [4], {"num_tokens": 3, "sparse": True}, "makes sparse values"),
+    "axes": ("CategoryEncoding", [4, 2], {"num_tokens": 3}, "vectors of several axes"),
+    "sizes": ("AdaptiveMaxPooling1D", [None, 2], {"output_size": [3]}, "depends on the picture's size"),
+    "kernels": ("LocallyConnected1D", [None, 2], {"filters": 1, "kernel_size": [3]}, "at every place"),
+    "implementation": (
+        "LocallyConnected1D",
+        [5, 2],
+        {"filters": 1, "kernel_size": [3], "implementation": 4},
+        "Translated are 1, 2 and 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_what_has_no_translation_says_why(what: str):
+    class_name, shape, options, message = REFUSALS[what]
+    stored = {"LocallyConnected1D": {"W": some(1), "b": some(1)}, "Discretization": {"summary": some(2, 0)}}
+    network = fluoroscope.open_network(
+        keras_1_file(*one_layer(class_name, shape, stored.get(class_name, {}), **options), version="2.9.0")
+    )
+    assert message in str(network.layers[-1].problem)

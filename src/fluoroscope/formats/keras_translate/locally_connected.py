@@ -94,6 +94,8 @@ def locally_connected(step: Step, rank: int) -> Value:
     if None in planes.sizes:
         step.needs_size("has kernels of its own at every place")
     sizes, attributes = _slid(step, planes, window)
+    for size, taps in zip(sizes, window.kernel, strict=True):
+        step.allow_table((size or 1) * taps)
     grid = _grid(planes, window, sizes, attributes["pads"], filters)
     kernel = _kernel(step, grid, channels_first=planes.data_format == "channels_first")
     spread = step.node(
