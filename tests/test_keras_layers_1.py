@@ -1,4 +1,4 @@
-"""Layers that only Keras 1 had, by NumPy from the classes of Keras 1.2.2; what rare layers refuse. By hand."""
+"""Layers that only Keras 1 had, by NumPy from the classes of Keras 1.2.2; what rare layers refuse."""
 
 from __future__ import annotations
 
