@@ -32,6 +32,7 @@ from fluoroscope.errors import (
 )
 from fluoroscope.formats import keras_archive, keras_hdf5
 from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.limits import Limits
 
 Config = dict[str, Any]
 Build = Callable[[Config], bytes]
@@ -332,7 +333,7 @@ class TestSizes:
             del file["model_weights/d/d/kernel:0"]
             file.create_dataset("model_weights/d/d/kernel:0", (1 << 15, 1 << 15), "f4")
         with little_memory(), watch(), pytest.raises(DamagedFile, match="never written"):
-            keras_hdf5.read(buffer.getvalue(), limit=1 << 40)
+            keras_hdf5.read(buffer.getvalue(), limits=Limits(weights=1 << 40))
 
     @BOTH
     def test_k10_units_that_no_array_has(self, build: Build) -> None:

@@ -49,7 +49,7 @@ def facts(data: bytes, form: str, budget: Budget) -> Facts:
 
     Never raises a `FluoroscopeError`.
     """
-    limits = Limits(weights=budget.memory)
+    limits = Limits.within(budget)
     said = _Said()
     if form == "keras-archive":
         said.attempt(lambda: _archive(said, data, limits))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fluoroscope.cli.options import DebugOption, JsonOption, MemoryOption
+from fluoroscope.cli.options import DebugOption, ExpansionOption, JsonOption, MemoryOption, WorkOption
 from fluoroscope.cli.terminal import show_json
 
 _CODES = (3, 5, 6, 0)
@@ -21,6 +21,8 @@ def check(
         typer.Argument(metavar="FILE...", help="Network files, or anything else; folders of them."),
     ],
     memory: MemoryOption = "2G",
+    work: WorkOption = 1e13,
+    expansion: ExpansionOption = 100,
     json: JsonOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -36,9 +38,9 @@ def check(
     from fluoroscope import __version__
     from fluoroscope.checking import check as check_file
     from fluoroscope.cli.check_view import show_list, show_report
-    from fluoroscope.network.budget import Budget, parse_bytes
+    from fluoroscope.cli.opening import NetworkOptions
 
-    budget = Budget(memory=parse_bytes(memory))
+    budget = NetworkOptions(memory=memory, work=work, expansion=expansion).budget
     paths, named = _paths(files)
     reports = [check_file(path, budget=budget) for path in paths]
     counting = [report for report in reports if report.path in named or report.verdict != "no network"]

@@ -13,6 +13,7 @@ from fluoroscope.cli.options import (
     ArchOption,
     ConfigOption,
     DebugOption,
+    ExpansionOption,
     FitOption,
     ForceOption,
     FrameOption,
@@ -30,6 +31,7 @@ from fluoroscope.cli.options import (
     SizeOption,
     StdOption,
     TimeoutOption,
+    WorkOption,
 )
 from fluoroscope.cli.terminal import console, show, show_json
 from fluoroscope.errors import UsageError
@@ -77,6 +79,8 @@ def image(
     std: StdOption = None,
     frame: FrameOption = 0,
     memory: MemoryOption = "2G",
+    work: WorkOption = 1e13,
+    expansion: ExpansionOption = 100,
     isolate: IsolateOption = False,
     timeout: TimeoutOption = None,
     json: JsonOption = False,
@@ -104,7 +108,14 @@ def image(
             raise UsageError(f"The two pictures become a PNG: {output!r} should end in .png.")
         destination.check([output], [model, path], force=force)
     network = NetworkOptions(
-        arch=arch, config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+        arch=arch,
+        config=config,
+        replace=replace,
+        memory=memory,
+        work=work,
+        expansion=expansion,
+        isolate=isolate,
+        timeout=timeout,
     ).open(model)
     prepared = options.prepare_one(network, wanted, path)
     if output is not None:

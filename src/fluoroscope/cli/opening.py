@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from functools import partial
 from importlib import import_module
 from threading import Thread
@@ -41,6 +42,8 @@ class NetworkOptions:
     config: str | None = None
     replace: Sequence[str] | None = None
     memory: str = "2G"
+    work: float = 1e13
+    expansion: int = 100
     isolate: bool = False
     timeout: float | None = None
     threads: int = 0
@@ -53,8 +56,11 @@ class NetworkOptions:
             raise UsageError(f"--threads is a number from 0 on, not {self.threads}.")
         if self.timeout is not None and not self.isolate:
             raise UsageError("--timeout is held by a process that can be stopped: add --isolate.")
-        size = parse_bytes(self.memory)
-        budget = Budget(memory=size) if self.timeout is None else Budget(memory=size, seconds=self.timeout)
+        if not 1 <= self.work < 1e18:
+            raise UsageError(f"--work is a number of multiplications such as 1e14, not {self.work:g}.")
+        budget = Budget(memory=parse_bytes(self.memory), work=int(self.work), expansion=self.expansion)
+        if self.timeout is not None:
+            budget = changed(budget, seconds=self.timeout)
         object.__setattr__(self, "budget", budget)
 
     def open(self, model: str) -> Network:

@@ -270,6 +270,23 @@ PrecisionOption = Annotated[
         help="Of sums and products: float32, or float16 on tensorrt, coreml and openvino.",
     ),
 ]
+WorkOption = Annotated[
+    float,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=RUNNING,
+        help="Budget of multiplications for one run.",
+        show_default="1e13",
+    ),
+]
+ExpansionOption = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=RUNNING,
+        help="How many times their stored size compressed weights may take.",
+    ),
+]
 IsolateOption = Annotated[
     bool,
     typer.Option(

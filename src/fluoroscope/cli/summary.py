@@ -10,6 +10,7 @@ from fluoroscope.cli.options import (
     ArchOption,
     ConfigOption,
     DebugOption,
+    ExpansionOption,
     IsolateOption,
     JsonOption,
     MemoryOption,
@@ -17,6 +18,7 @@ from fluoroscope.cli.options import (
     ReplaceOption,
     SizeOption,
     TimeoutOption,
+    WorkOption,
     parse_size,
 )
 from fluoroscope.cli.terminal import console, show, show_json
@@ -47,6 +49,8 @@ def summary(
     replace: ReplaceOption = None,
     size: SizeOption = None,
     memory: MemoryOption = "2G",
+    work: WorkOption = 1e13,
+    expansion: ExpansionOption = 100,
     isolate: IsolateOption = False,
     timeout: TimeoutOption = None,
     json: JsonOption = False,
@@ -63,7 +67,14 @@ def summary(
 
     wanted = parse_size(size) if size is not None else None
     network = NetworkOptions(
-        arch=arch, config=config, replace=replace, memory=memory, isolate=isolate, timeout=timeout
+        arch=arch,
+        config=config,
+        replace=replace,
+        memory=memory,
+        work=work,
+        expansion=expansion,
+        isolate=isolate,
+        timeout=timeout,
     ).open(model)
     if wanted is not None:
         network = network.at_size(*wanted)

@@ -20,6 +20,7 @@ from fluoroscope.errors import NetworkError, UnknownFormat, UsageError
 from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
+from fluoroscope.formats.limits import Limits
 from fluoroscope.formats.live import InputShape, open_live
 from fluoroscope.formats.opened import Opened, opened_keras
 from fluoroscope.network.budget import Budget, human_bytes
@@ -300,10 +301,12 @@ def _read_keras_hdf5(data: bytes, name: str, budget: Budget, additions: Addition
     if additions.architecture is not None:
         from fluoroscope.formats import keras_beside
 
-        return opened_keras(keras_beside.read(data, additions, limit=budget.memory))
+        return opened_keras(keras_beside.read(data, additions, limits=Limits.within(budget)))
     from fluoroscope.formats import keras_hdf5
 
-    return opened_keras(keras_hdf5.read(data, limit=budget.memory, replacements=additions.replacements))
+    return opened_keras(
+        keras_hdf5.read(data, limits=Limits.within(budget), replacements=additions.replacements)
+    )
 
 
 def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
@@ -313,7 +316,9 @@ def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Addit
         raise UsageError(
             "A .keras file has its own architecture. --config is for files with nothing but weights."
         )
-    return opened_keras(keras_archive.read(data, limit=budget.memory, replacements=additions.replacements))
+    return opened_keras(
+        keras_archive.read(data, limits=Limits.within(budget), replacements=additions.replacements)
+    )
 
 
 def _read_onnx(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:

@@ -75,7 +75,7 @@ def assemble(
     if unpacked > max(limits.expanded, limits.expansion * len(data)):
         raise BudgetExceeded(
             f"An HDF5 dataset of shape {shape} would unpack to {unpacked} bytes from a file of {len(data)}. "
-            "Nothing was allocated."
+            f"Nothing was allocated. If you trust the file: --expansion {-(-unpacked // len(data))}."
         )
     whole = np.empty(shape, dtype)
     missing = set(product(*(range(0, size, step) for size, step in zip(shape, chunk, strict=True))))

@@ -41,6 +41,7 @@ def open_isolated(
         "path": path,
         "memory": budget.memory,
         "work": budget.work,
+        "expansion": budget.expansion,
         "architecture": additions.architecture_name,
         "replacements": additions.replacements.plain(),
         "options": dict(options),
@@ -58,7 +59,7 @@ def open_isolated(
 
 def open_there(contents: Mapping[str, bytes], sent: Mapping[str, Any]) -> Network:
     """Open a network in the child process; its file is hashed by the parent."""
-    budget = Budget(memory=sent["memory"], work=sent["work"])
+    budget = Budget(memory=sent["memory"], work=sent["work"], expansion=sent["expansion"])
     additions = Additions(
         architecture=contents.get(_ARCHITECTURE),
         architecture_name=sent["architecture"],

@@ -24,7 +24,7 @@ from fluoroscope.formats.keras_replace import Replacements
 from fluoroscope.formats.keras_tree import LayerNode, ModelNode
 from fluoroscope.formats.keras_variables import ATTENTION_PARTS, Array, is_stray
 from fluoroscope.formats.keras_weights import layer_weights
-from fluoroscope.formats.limits import GIB, MIB, Limits
+from fluoroscope.formats.limits import MIB, Limits
 
 if TYPE_CHECKING:
     from fluoroscope.formats.hdf5_file import Dataset, Hdf5File
@@ -59,7 +59,7 @@ def is_keras_archive(data: bytes | memoryview) -> bool:
 
 
 def read(
-    data: bytes | memoryview, *, limit: int = 2 * GIB, replacements: Replacements | None = None
+    data: bytes | memoryview, *, limits: Limits | None = None, replacements: Replacements | None = None
 ) -> KerasModel:
     """Architecture and weights. Nothing in the file is run or unpacked to a disk, no other file is opened.
 
@@ -67,8 +67,8 @@ def read(
     ----------
     data
         The whole file. Weights are views of it unless they are compressed.
-    limit
-        Bytes that the weights may take.
+    limits
+        What reading may cost; the usual by default.
     replacements
         Layers that others stand for.
 
@@ -79,7 +79,7 @@ def read(
     """
     from fluoroscope.formats.hdf5_file import Hdf5File
 
-    limits = Limits(weights=limit)
+    limits = limits or Limits()
     archive = keras_zip.Archive(data, limits)
     config = _json(archive, _CONFIG, limits)
     metadata = _json(archive, _METADATA, limits) if _METADATA in archive.names else {}
@@ -96,7 +96,7 @@ def read(
             "It has an architecture but no weights. Save the whole model: model.save('m.keras')."
         )
     # Only what has to be unpacked takes memory: a stored member is at most as long as the file.
-    file = Hdf5File(archive.read(_WEIGHTS, limit=max(limit, len(data))), limits)
+    file = Hdf5File(archive.read(_WEIGHTS, limit=max(limits.weights, len(data))), limits)
     weights = path_weights(file, root, major)
     unfolded = unfold(root, weights, limits=limits)
     if any(name in file for name in _OPTIMIZERS):

@@ -18,7 +18,7 @@ from fluoroscope.formats.keras_model import KerasModel
 from fluoroscope.formats.keras_tree import ModelNode
 from fluoroscope.formats.keras_variables import Array
 from fluoroscope.formats.keras_weight_groups import GroupWeights, text_of
-from fluoroscope.formats.limits import GIB, Limits
+from fluoroscope.formats.limits import Limits
 
 if TYPE_CHECKING:
     from fluoroscope.formats.hdf5_file import Hdf5File
@@ -28,7 +28,7 @@ _PATHS = ("layers", "_layer_checkpoint_dependencies")
 _JSON = re.compile(rb'(?:\xef\xbb\xbf)?\s*["{\[]')
 
 
-def read(data: bytes | memoryview, additions: Additions, *, limit: int = 2 * GIB) -> KerasModel:
+def read(data: bytes | memoryview, additions: Additions, *, limits: Limits | None = None) -> KerasModel:
     """Weights from `data`, the architecture from `additions`. Nothing in either is run.
 
     Keras goes by the order of the layers, not by their names; so it is done here where the names are not the
@@ -41,8 +41,8 @@ def read(data: bytes | memoryview, additions: Additions, *, limit: int = 2 * GIB
         which the weights are taken.
     additions
         With an architecture.
-    limit
-        Bytes that the weights may take.
+    limits
+        What reading may cost; the usual by default.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def read(data: bytes | memoryview, additions: Additions, *, limit: int = 2 * GIB
     """
     from fluoroscope.formats.hdf5_file import Hdf5File
 
-    limits = Limits(weights=limit)
+    limits = limits or Limits()
     assert additions.architecture is not None
     config = _architecture(additions.architecture, additions.architecture_name, limits)
     file = Hdf5File(data, limits)

@@ -19,7 +19,7 @@ from fluoroscope.formats.keras_model import KerasModel
 from fluoroscope.formats.keras_replace import Replacements
 from fluoroscope.formats.keras_tree import LayerNode, ModelNode
 from fluoroscope.formats.keras_weight_groups import GroupWeights, text_of
-from fluoroscope.formats.limits import GIB, Limits
+from fluoroscope.formats.limits import Limits
 
 if TYPE_CHECKING:
     from fluoroscope.formats.hdf5_file import Hdf5File
@@ -31,7 +31,7 @@ _SAVE = "Save the whole model where it was made: model.save('model.keras')."
 
 
 def read(
-    data: bytes | memoryview, *, limit: int = 2 * GIB, replacements: Replacements | None = None
+    data: bytes | memoryview, *, limits: Limits | None = None, replacements: Replacements | None = None
 ) -> KerasModel:
     """Architecture and weights. Nothing in the file is run, and no other file is opened.
 
@@ -39,8 +39,8 @@ def read(
     ----------
     data
         The whole file. Weights are views of it where their layout allows.
-    limit
-        Bytes that the weights may take.
+    limits
+        What reading may cost; the usual by default.
     replacements
         Layers that others stand for.
 
@@ -52,7 +52,7 @@ def read(
     # pyfive costs 80 ms, which recognising a file should not.
     from fluoroscope.formats.hdf5_file import Hdf5File
 
-    limits = Limits(weights=limit)
+    limits = limits or Limits()
     file = Hdf5File(data, limits)
     attributes = {**file.attributes(_WEIGHTS), **file.attributes()}
     text = text_of(attributes.get("model_config"))

@@ -6,6 +6,7 @@ Format: PKWARE's APPNOTE 6.3, sections 4.3.7 (local header) and 4.3.14 to 4.3.16
 from __future__ import annotations
 
 import io
+import math
 import stat
 import struct
 import zipfile
@@ -86,7 +87,8 @@ class Archive:
         if member.file_size > max(self._limits.expanded, self._limits.expansion * member.compress_size):
             raise BudgetExceeded(
                 f"Its member {name!r} would unpack from {human_bytes(member.compress_size)} to "
-                f"{human_bytes(member.file_size)}. Nothing was unpacked."
+                f"{human_bytes(member.file_size)}, more than {self._limits.expansion} times as much. Nothing "
+                f"was unpacked. {_hint(member.file_size / max(1, member.compress_size))}"
             )
         if member.flag_bits & _ENCRYPTED:
             raise RefusedFile(f"Its member {name!r} is encrypted.")
@@ -111,6 +113,11 @@ class Archive:
         # One byte more than declared is enough to see that there is more.
         unpacker = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
         return memoryview(unpacker.decompress(stored, member.file_size + 1))
+
+
+def _hint(ratio: float) -> str:
+    most = math.ceil(ratio)
+    return f"If you trust the file: --expansion {most}, or budget=Budget(expansion={most})."
 
 
 def _directory_size(data: memoryview) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fluoroscope.network.budget import Budget
+
 MIB = 2**20
 GIB = 2**30
 
@@ -56,3 +58,8 @@ class Limits:
     members: int = 1_000
     expansion: int = 100
     expanded: int = 64 * MIB
+
+    @classmethod
+    def within(cls, budget: Budget) -> Limits:
+        """The bounds that a budget sets."""
+        return cls(weights=budget.memory, expansion=budget.expansion)

@@ -26,6 +26,9 @@ class Budget:
     work
         Multiplications in one run. 10**13 by default, a few minutes of a small computer; the largest network
         of ``keras.applications`` takes 6 * 10**10 a picture.
+    expansion
+        How many times their stored size compressed weights may take. Up to 64 MiB no ratio is suspicious: a
+        layer of zeros compresses a thousandfold.
     seconds
         For opening it, and for each run. Held in a child process (``isolate=True``), which can be stopped;
         in this one `work` stands for it.
@@ -33,6 +36,7 @@ class Budget:
 
     memory: int = 2 * GIB
     work: int = 10**13
+    expansion: int = 100
     seconds: float = 60
 
     def __post_init__(self) -> None:
@@ -40,7 +44,8 @@ class Budget:
             raise UsageError(f"A memory budget is a positive number of bytes, not {self.memory}.")
         if self.work <= 0:
             raise UsageError(f"A work budget is a positive number of multiplications, not {self.work}.")
-
+        if self.expansion <= 0:
+            raise UsageError(f"An expansion budget is a positive ratio, not {self.expansion}.")
         if not self.seconds > 0:
             raise UsageError(f"A time limit is a positive number of seconds, not {self.seconds}.")
 
@@ -70,7 +75,7 @@ class Budget:
             raise BudgetExceeded(
                 f"{what} would take {steps:.1e} multiplications; the work budget is {self.work:.1e}. Nothing "
                 "was run. Give a smaller picture or fewer at a time, or, if you trust the file, raise the "
-                f"budget: budget=Budget(work=10**{len(str(steps))})."
+                f"budget: --work 1e{len(str(steps))}, or budget=Budget(work=10**{len(str(steps))})."
             )
 
 
