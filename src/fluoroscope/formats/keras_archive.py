@@ -202,7 +202,7 @@ class _Weights:
         if isinstance(node, ModelNode):
             self._model(node, path, label, f"{group}/")
             return
-        inner = _inner_groups(node, group, self._major)
+        inner = self._inner_groups(node, group)
         for place, (child, own) in enumerate(zip(node.layers, inner, strict=True)):
             self._node(child, (*path, place), f"{label}/{child.name}", own)
         self._weights[path] = self._layer(node, label, group, inner)
@@ -220,11 +220,28 @@ class _Weights:
             if self._skip_twins and self._seen(node):
                 yield place, node, ""
                 continue
-            name = _group_name(node, self._major)
+            name = self._group_name(node, f"{prefix}{self._container}")
             group = f"{prefix}{self._container}/{numbered(name)}"
             if self._twice and self._below(group):
                 numbered(name)
             yield place, node, group
+
+    def _inner_groups(self, wrapper: LayerNode, group: str) -> list[str]:
+        """For each layer in a wrapper, the group that holds its arrays: by attribute, in lists by class."""
+        numbered = _Numbered()
+        groups: list[str] = []
+        for attribute, node in wrapper.inner.items():
+            within, _, number = attribute.rpartition("/")
+            if number.isdecimal():
+                attribute = f"{within}/{numbered(self._group_name(node, f'{group}/{within}'))}"
+            groups.append(f"{group}/{attribute}")
+        return groups
+
+    def _group_name(self, node: LayerNode | ModelNode, around: str) -> str:
+        """What a group is called after its layer's class, of the names that versions give that there is."""
+        name = node.class_name.rpartition(">")[2]
+        names = _snake_cases(_CALLED_INSIDE.get(name, name), self._major)
+        return next((own for own in names if f"{around}/{own}" in self._groups_below), names[0])
 
     def _seen(self, node: LayerNode | ModelNode) -> bool:
         """Whether a node like this was met before."""
@@ -263,17 +280,6 @@ class _Weights:
         return self._groups_below.get(group, {})
 
 
-def _inner_groups(wrapper: LayerNode, group: str, major: int) -> list[str]:
-    """For each layer in a wrapper, the group that holds its arrays: by attribute, in lists by class."""
-    numbered = _Numbered()
-    groups: list[str] = []
-    for attribute, node in wrapper.inner.items():
-        listed, _, number = attribute.rpartition("/")
-        name = _group_name(node, major)
-        groups.append(f"{group}/{listed}/{numbered(name)}" if number.isdecimal() else f"{group}/{attribute}")
-    return groups
-
-
 class _Numbered:
     """Names as Keras numbers them: ``conv2d``, ``conv2d_1``..."""
 
@@ -285,17 +291,18 @@ class _Numbered:
         return name if self._numbers[name] == 1 else f"{name}_{self._numbers[name] - 1}"
 
 
-def _group_name(node: LayerNode | ModelNode, major: int) -> str:
-    name = node.class_name.rpartition(">")[2]
-    return _snake_case(_CALLED_INSIDE.get(name, name), major)
+def _snake_cases(class_name: str, major: int) -> list[str]:
+    """``Conv2DTranspose`` as ``conv2d_transpose``, by the rules of the Keras that wrote it.
 
-
-def _snake_case(class_name: str, major: int) -> str:
-    """``Conv2DTranspose`` as ``conv2d_transpose``, by the rules of the Keras version that wrote it."""
-    name = re.sub(r"\W+", "", class_name) if major >= 3 else class_name
-    name = re.sub("(.)([A-Z][a-z]+)" if major >= 3 else "(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
-    name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
-    return f"private{name}" if major < 3 and name.startswith("_") else name
+    Keras 2 took digits along with small letters (``conv_lst_m2d``), as later versions of TF-Keras do not.
+    """
+    cleaned = re.sub(r"\W+", "", class_name) if major >= 3 else class_name
+    names: list[str] = []
+    for word in ("[A-Z][a-z]+",) if major >= 3 else ("[A-Z][a-z0-9]+", "[A-Z][a-z]+"):
+        name = re.sub(f"(.)({word})", r"\1_\2", cleaned)
+        name = re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+        names.append(f"private{name}" if major < 3 and name.startswith("_") else name)
+    return names
 
 
 def _in_order(kind: str) -> Callable[[str], list[tuple[int, str]]]:

@@ -22,20 +22,20 @@ def convolution(step: Step, rank: int) -> Value:
     filters, groups = step.options.integer("filters"), step.options.integer("groups", default=1)
     if planes.channels % groups or filters % groups:
         step.damaged(f"has {groups} groups for {planes.channels} channels and {filters} filters")
-    window = _window(step, rank, causal=rank == 1)
+    window = window_of(step, rank, causal=rank == 1)
     kernel = step.variable("kernel", (*window.kernel, planes.channels // groups, filters))
     bias = _bias(step, filters)
-    return activated(step, _convolve(step, planes, window, "kernel", _out_first(kernel), bias, groups))
+    return activated(step, convolve(step, planes, window, "kernel", out_first(kernel), bias, groups))
 
 
 def depthwise_convolution(step: Step, rank: int) -> Value:
     """DepthwiseConv1D, DepthwiseConv2D: every channel by itself, to `depth_multiplier` channels."""
     planes = step.planes(rank)
     _check_ungrouped(step)
-    window = _window(step, rank)
+    window = window_of(step, rank)
     kernel = _depthwise(step, "kernel", planes, window)
     bias = _bias(step, len(kernel))
-    return activated(step, _convolve(step, planes, window, "kernel", kernel, bias, planes.channels))
+    return activated(step, convolve(step, planes, window, "kernel", kernel, bias, planes.channels))
 
 
 def separable_convolution(step: Step, rank: int) -> Value:
@@ -43,15 +43,15 @@ def separable_convolution(step: Step, rank: int) -> Value:
     planes = step.planes(rank)
     filters = step.options.integer("filters")
     _check_ungrouped(step)
-    window = _window(step, rank, causal=rank == 1)
+    window = window_of(step, rank, causal=rank == 1)
     depthwise = _depthwise(step, "depthwise_kernel", planes, window)
-    between = _convolve(step, planes, window, "depthwise_kernel", depthwise, None, planes.channels)
+    between = convolve(step, planes, window, "depthwise_kernel", depthwise, None, planes.channels)
     one = (1,) * rank
     pointwise = step.variable("pointwise_kernel", (*one, len(depthwise), filters))
     point = Window(kernel=one, strides=one, dilations=one, padding="valid")
     bias = _bias(step, filters)
-    value = _convolve(
-        step, step.planes(rank, between), point, "pointwise_kernel", _out_first(pointwise), bias, 1
+    value = convolve(
+        step, step.planes(rank, between), point, "pointwise_kernel", out_first(pointwise), bias, 1
     )
     return activated(step, value)
 
@@ -66,7 +66,7 @@ def transposed_convolution(step: Step, rank: int) -> Value:
     planes = step.planes(rank)
     filters = step.options.integer("filters")
     _check_ungrouped(step)
-    window = _window(step, rank)
+    window = window_of(step, rank)
     asked = step.options.raw("output_padding")
     paddings = (None,) * rank if asked is None else step.options.integers("output_padding", rank, least=0)
     cuts = [
@@ -86,7 +86,7 @@ def transposed_convolution(step: Step, rank: int) -> Value:
     tensor = step.node(
         "ConvTranspose",
         planes.tensor,
-        step.constant("kernel", _out_first(kernel)),
+        step.constant("kernel", out_first(kernel)),
         *([] if bias is None else [step.constant("bias", bias)]),
         kernel_shape=window.kernel,
         strides=window.strides,
@@ -104,7 +104,8 @@ def _surplus(span: int, stride: int, padding: str, extra: int | None) -> int:
     return span - stride if extra is None else 2 * (span // 2) - extra
 
 
-def _window(step: Step, rank: int, *, causal: bool = False) -> Window:
+def window_of(step: Step, rank: int, *, causal: bool = False) -> Window:
+    """The window by the layer's options."""
     options = step.options
     return Window(
         kernel=options.integers("kernel_size", rank),
@@ -131,7 +132,7 @@ def _depthwise(step: Step, name: str, planes: Planes, window: Window) -> FloatAr
     return np.moveaxis(kernel, (-2, -1), (0, 1)).reshape(planes.channels * multiplier, 1, *window.kernel)
 
 
-def _out_first(kernel: FloatArray) -> FloatArray:
+def out_first(kernel: FloatArray) -> FloatArray:
     """``(*spatial, a, b)`` as ``(b, a, *spatial)``.
 
     In two copies, each of which reads or writes runs of memory: faster than one by 2.6 for 3 x 3 x 512 x 512.
@@ -141,7 +142,7 @@ def _out_first(kernel: FloatArray) -> FloatArray:
     return np.ascontiguousarray(taps_last.reshape(a, b, *spatial).swapaxes(0, 1))
 
 
-def _convolve(
+def convolve(
     step: Step,
     planes: Planes,
     window: Window,
@@ -150,6 +151,7 @@ def _convolve(
     bias: FloatArray | None,
     groups: int,
 ) -> Value:
+    """A convolution with a kernel in ONNX's layout, kept under `label`."""
     sizes, attributes = window.over(step, planes.sizes)
     tensor = step.node(
         "Conv",

@@ -7,7 +7,7 @@ and as exact. Everything else is a loop over the cell.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from fluoroscope.formats.keras_model import KerasLayer
@@ -49,37 +49,40 @@ def cudnn_lstm(step: Step) -> tuple[Value, ...]:
 
 def rnn(step: Step) -> tuple[Value, ...]:
     """RNN: one cell, or several of which each takes what the one before makes."""
-    inner = step.inner("cell")
-    parts = _cell_parts(step, inner)
-    run = _Run.of(step)
-    states = _states(step, sum(_STATES[part.layer.kind] for part in parts))
-    value, finals = run.value, list[Value]()
-    for number, part in enumerate(parts):
-        make = CELLS[part.layer.kind]
-        value = _sequence(step, value)
-        cell = make(part, _features(step, value))
-        own = states[len(finals) : len(finals) + cell.states] if states else None
-        value, after = run.over(step, cell, value, own, sequences=run.sequences or number + 1 < len(parts))
-        finals += after
+    parts = _cell_parts(step, step.inner("cell"))
+    run = Run.of(step)
+    value = _sequence(step, run.value)
+    made: list[Cell] = []
+    features = _features(step, value)
+    for part in parts:
+        made.append(CELLS[part.layer.kind](part, features))
+        features = cast(int, made[-1].shape[0])
         for name in _FOR_TRAINING:
             part.options.raw(name)
         part.refuse_unread()
+    states = _states(step, *made)
+    finals: list[Value] = []
+    for number, cell in enumerate(made):
+        own = states[len(finals) : len(finals) + cell.states] if states else None
+        value, after = run.over(step, cell, value, own, sequences=run.sequences or number + 1 < len(made))
+        finals += after
+        # From the second cell on, steps come in the order in which the first has gone over them.
+        run = run.turned(step)
     return run.result(value, finals)
 
 
 def _layer(step: Step, make: Callable[[Step, int], Cell], *, masks: bool = True) -> tuple[Value, ...]:
     """A layer that is one cell."""
-    run = _Run.of(step)
+    run = Run.of(step)
     if run.mask is not None and not masks:
         step.unsupported("is given a mask, which Keras refuses")
     value = _sequence(step, run.value)
     cell = make(step, _features(step, value))
-    value, finals = run.over(step, cell, value, _states(step, cell.states), sequences=run.sequences)
-    return run.result(value, finals)
+    return run.whole(step, cell, value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class Run:
     """How a recurrent layer goes over a sequence."""
 
     value: Value
@@ -90,7 +93,7 @@ class _Run:
     zero_masked: bool
 
     @classmethod
-    def of(cls, step: Step) -> _Run:
+    def of(cls, step: Step) -> Run:
         """By the layer's options and arguments."""
         options = step.options
         for name in (*_FOR_TRAINING, "input_length", "input_dim"):
@@ -109,6 +112,15 @@ class _Run:
             states=options.flag("return_state", default=False),
             zero_masked=options.flag("zero_output_for_mask", default=False),
         )
+
+    def turned(self, step: Step) -> Run:
+        """Forwards over what this one has made."""
+        if not self.backwards:
+            return self
+        mask = self.mask
+        if mask is not None:
+            mask = replace(mask, tensor=reversed_steps(step, mask.tensor))
+        return replace(self, mask=mask, backwards=False)
 
     def over(
         self, step: Step, cell: Cell, value: Value, initial: Sequence[Value] | None, *, sequences: bool
@@ -132,13 +144,22 @@ class _Run:
         states = [_state(cell, tensor) for tensor in looped.states]
         if not sequences:
             return _state(cell, looped.last), states
-        output = Value(tensor=looped.outputs, shape=(steps, *cell.shape), channel=cell.channel + 1)
+        outputs = looped.outputs
+        if cell.moved:
+            # From (batch, steps, channels, ...).
+            outputs = step.node("Transpose", outputs, perm=(0, 2, 1, *range(3, len(cell.shape) + 2)))
+        output = Value(tensor=outputs, shape=(steps, *cell.shape), channel=cell.channel + 1, moved=cell.moved)
         return output, states
+
+    def whole(self, step: Step, cell: Cell, value: Value) -> tuple[Value, ...]:
+        """A layer that is one cell, over a sequence."""
+        value, finals = self.over(step, cell, value, _states(step, cell), sequences=self.sequences)
+        return self.result(value, finals)
 
     def result(self, value: Value, states: list[Value]) -> tuple[Value, ...]:
         """The layer's outputs; a sequence keeps its mask."""
         if self.sequences:
-            value = Value(tensor=value.tensor, shape=value.shape, channel=value.channel, mask=self.mask)
+            value = replace(value, mask=self.mask)
         return (value, *states) if self.states else (value,)
 
 
@@ -200,15 +221,17 @@ def _features(step: Step, value: Value) -> int:
     return features
 
 
-def _states(step: Step, count: int) -> list[Value] | None:
+def _states(step: Step, *own: Cell) -> list[Value] | None:
     """The states to begin with: behind the sequence (Keras 2), or by name; None for zeros."""
     named: Any = step.arguments.get("initial_state", 1 if step.keras_version[0] >= 3 else 3)
-    given = list(flat(named)) or list(step.inputs[1:])
+    given = flat(named) or list(step.inputs[1:])
     if not given:
         return None
-    if len(given) != count:
-        step.damaged(f"begins with {len(given)} states instead of {count}")
-    return [step.graph.in_keras_order(state) for state in given]
+    wanted = [cell for cell in own for _ in range(cell.states)]
+    if [state.shape for state in given] != [cell.shape for cell in wanted]:
+        step.damaged(f"begins with states of shapes {[state.shape for state in given]}")
+    keras, moved = step.graph.in_keras_order, step.graph.in_moved_order
+    return [(moved if cell.moved else keras)(state) for state, cell in zip(given, wanted, strict=True)]
 
 
 def flat(value: Any) -> list[Value]:
@@ -252,4 +275,3 @@ CELLS: Mapping[str, Callable[[Step, int], Cell]] = {
     "LSTMCell": cells.long_short,
     "SimpleRNNCell": cells.simple,
 }
-_STATES = {"GRUCell": 1, "LSTMCell": 2, "SimpleRNNCell": 1}

@@ -77,7 +77,8 @@ class FoldedSequence:
     def in_front(self, tensor: str) -> str:
         """A tensor ``(batch * steps, ...)`` as ``(batch, steps, ...)``, whatever sizes are known."""
         step = self._step
-        before = step.node("Shape", step.graph.in_keras_order(self._value).tensor, end=2)
+        places = step.graph.integers([0, self._value.axis(0)])
+        before = step.node("Gather", step.node("Shape", self._value.tensor), places)
         sizes = step.node("Concat", before, step.node("Shape", tensor, start=1), axis=0)
         return step.node("Reshape", tensor, sizes)
 

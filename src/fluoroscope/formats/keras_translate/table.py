@@ -11,6 +11,7 @@ from fluoroscope.formats.keras_translate import (
     applications,
     attention,
     contrast,
+    conv_recurrent,
     convolution,
     core,
     dotting,
@@ -124,6 +125,12 @@ def _spatial() -> Iterator[tuple[str, LayerType]]:
         )
 
 
+def _conv_recurrent() -> Iterator[tuple[str, LayerType]]:
+    for rank in (1, 2, 3):
+        translate = partial(conv_recurrent.conv_lstm, rank=rank)
+        yield f"ConvLSTM{rank}D", LayerType(family="other", translate=translate, variables=_RECURRENT)
+
+
 def _unchanged(family: Family, kinds: str) -> Iterator[tuple[str, LayerType]]:
     for kind in kinds.split():
         yield kind, LayerType(family=family, translate=core.unchanged)
@@ -220,6 +227,7 @@ TABLE: Mapping[str, LayerType] = {
     "LSTM": LayerType(family="other", translate=recurrent.lstm, variables=_RECURRENT),
     "CuDNNGRU": LayerType(family="other", translate=recurrent.cudnn_gru, variables=_RECURRENT),
     "CuDNNLSTM": LayerType(family="other", translate=recurrent.cudnn_lstm, variables=_RECURRENT),
+    **dict(_conv_recurrent()),
     "RNN": LayerType(family="other", translate=recurrent.rnn),
     "Bidirectional": LayerType(family="other", translate=wrappers.bidirectional),
     "Masking": LayerType(family="other", translate=masking.masking),

@@ -428,7 +428,9 @@ class _Translation:
         if step.options.raw("sparse") or step.options.raw("ragged"):
             step.unsupported("is a sparse or ragged input, for which there is no translation")
         first = step.reader_format == "channels_first" and len(shape) > 1
-        channel = 0 if first else len(shape) - 1
+        readers = (call.layer.kind for call in self._model.calls if (step.name, 0) in call.inputs)
+        steps = any(kind.startswith("ConvLSTM") for kind in readers)
+        channel = int(steps) if first else len(shape) - 1
         if len(shape) == 3:
             shape = self._sized(shape, channel)
         moved = len(shape) > 2 and not first
