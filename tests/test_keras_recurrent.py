@@ -116,7 +116,8 @@ def merged(layers: Any, one: Any, other: Any) -> Iterator[Any]:
     plain = layers.Conv1D(5, 1)(one)
     for pair in ([one, other], [one, plain]):
         yield layers.GRU(2)(layers.Add()(pair))
-        yield layers.GRU(2)(layers.Maximum()(pair))
+        for kind in (layers.Maximum, layers.Minimum, layers.Multiply):
+            yield layers.GRU(2)(kind()(pair))
         yield layers.GRU(2)(layers.Concatenate()(pair))
     yield layers.GRU(2)(layers.Concatenate(axis=1)([one, other]))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.masking import concatenated
@@ -14,8 +15,54 @@ from fluoroscope.network.protocol import Shape
 def merge(step: Step, operator: str) -> Value:
     """Add, Multiply, Maximum, Minimum: of any number of values, broadcast against each other."""
     values = _aligned(step)
-    tensor = reduce(lambda left, right: step.node(operator, left, right), [value.tensor for value in values])
-    return _merged(step, values, tensor)
+    tensors = [value.tensor for value in values]
+    if step.keras_version[0] >= 3 and operator in _MASKED and any(value.mask for value in values):
+        return _merged(step, values, _MASKED[operator](step, values))
+    return _merged(step, values, reduce(lambda left, right: step.node(operator, left, right), tensors))
+
+
+def _unmasked_product(step: Step, values: Sequence[Value]) -> str:
+    """Multiply in Keras 3: what a mask skips is no factor; what all masks skip is 0."""
+    one, zero = step.graph.scalar(1.0), step.graph.scalar(0.0)
+    kept = [_spread_mask(step, value) for value in values]
+    factors = [
+        step.node("Where", mask, value.tensor, one) if mask else value.tensor
+        for value, mask in zip(values, kept, strict=True)
+    ]
+    product = reduce(lambda left, right: step.node("Mul", left, right), factors)
+    if not all(kept):
+        return product
+    return step.node("Where", reduce(lambda left, right: step.node("Or", left, right), kept), product, zero)
+
+
+def _unmasked_extreme(step: Step, values: Sequence[Value], operator: str) -> str:
+    """Maximum and Minimum in Keras 3: what a mask skips is not compared."""
+    first, *rest = values
+    result, kept = first.tensor, _spread_mask(step, first)
+    for value in rest:
+        mask = _spread_mask(step, value)
+        other = step.node("Where", mask, value.tensor, result) if mask else value.tensor
+        result = step.node("Where", kept, result, other) if kept else result
+        kept = step.node("Or", kept, mask) if kept and mask else ""
+        result = step.node(operator, result, other)
+    return result
+
+
+def _spread_mask(step: Step, value: Value) -> str:
+    """A value's mask with an axis for its channels; no name where there is none."""
+    if value.mask is None:
+        return ""
+    if value.mask.rank != value.rank - 1:
+        step.unsupported("merges values whose masks do not run along all but the last of their axes")
+    return step.node("Unsqueeze", value.mask.tensor, step.graph.integers([value.axis(value.last)]))
+
+
+_MASKED: Mapping[str, Callable[[Step, Sequence[Value]], str]] = {
+    "Mul": _unmasked_product,
+    "Max": partial(_unmasked_extreme, operator="Max"),
+    "Min": partial(_unmasked_extreme, operator="Min"),
+}
+"""Operators that Keras 3 keeps away from what masks skip."""
 
 
 def subtract(step: Step) -> Value:
