@@ -166,11 +166,7 @@ def test_what_a_stubborn_one_started_ends_with_it(naughty):
     pid = naughty.pid
     with in_seconds(naughty, 1), pytest.raises(WorkerFailed):
         naughty.run(misbehave(7), ["double"])
-    group = [
-        entry.name
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit() and alive(entry.name) and os.getpgid(int(entry.name)) == pid
-    ]
+    group = [member for member, _, process_group in processes() if process_group == str(pid)]
     # Killed all at once, each takes a moment to be gone.
     assert all(map(gone, group))
 
@@ -407,18 +403,21 @@ def test_a_fork_of_this_process_gets_one_of_its_own():
 # Nothing is left behind.
 
 
-def children():
-    me = str(os.getpid())
+def processes():
+    """Process id, its parent's and its group's, of every process."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                _, parent, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
             except OSError:
-                continue
-            if fields[1] == me:
-                found.append(entry.name)
-    return sorted(found)
+                continue  # it has just ended
+            found.append((entry.name, parent, group))
+    return found
+
+
+def children():
+    return sorted(member for member, parent, _ in processes() if parent == str(os.getpid()))
 
 
 def open_files():
