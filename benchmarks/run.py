@@ -274,6 +274,31 @@ class Bench:
             )
         return rows
 
+    def measure_torch(self) -> list[Result]:
+        """A live ResNet50 of PyTorch: all layers over the bare forward, warm."""
+        import numpy as np
+
+        import fluoroscope as fs
+
+        sys.path.insert(0, str(HERE.parent / "tests"))
+        import torch
+
+        import torch_models
+
+        model = torch_models.timm("resnet50").eval()
+        network = fs.open_network(model, input_shape=(224, 224, 3))
+        names = fs.select(network)
+        batch = np.random.default_rng(0).random((1, 224, 224, 3), np.float32)
+        tensor = torch.from_numpy(np.moveaxis(batch, -1, 1).copy())
+
+        def bare() -> None:
+            with torch.no_grad():
+                model(tensor)
+
+        ratio = warm_ratio(lambda: network.run(batch, names), bare, 25)
+        what = f"live PyTorch ResNet50, all {len(names)} layers over the bare forward, warm"
+        return [Result(what, "<= 1.3x", f"{ratio:.2f}x", ratio <= 1.3)]
+
     def measure_isolate(self) -> list[Result]:
         """A network in a process of its own over one in this: all layers warm, and a whole cold command."""
         import numpy as np

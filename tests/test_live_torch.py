@@ -440,7 +440,7 @@ class TestSizes:
             fs.open_network(nn.Linear(3, 2))
         with pytest.raises(UsageError, match="No picture was found that 'Sequential' takes"):
             fs.open_network(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(7, 1)))
-        with pytest.raises(UsageError, match="input_shape is for live modules"):
+        with pytest.raises(UsageError, match="input_shape is for live models"):
             fs.open_network(fs.demo.network_path(), input_shape=(8, 8, 3))
 
     def test_several_inputs(self) -> None:

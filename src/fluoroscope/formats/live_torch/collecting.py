@@ -93,9 +93,7 @@ class Collector:
                 "input_shape=...)."
             )
         first = layout.canonical(tensor)
-        array = self._pool.take(first.shape)
+        array, self.values[name] = self._pool.take(first.shape)
         filled(array, first)
-        array.flags.writeable = False
-        self.values[name] = array
         if len(self.values) == len(self._wanted):
             raise Complete

@@ -38,15 +38,18 @@ class Pool:
             if not free:
                 del self._free[size]
 
-    def take(self, shape: Sequence[int]) -> FloatArray:
-        """An array of float32, its values undefined."""
+    def take(self, shape: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+        """An array of float32 to write to, its values undefined, and the same to give out, always read-only.
+
+        The memory is in use as long as there is a view of the second.
+        """
         size = _bytes(shape)
         try:
             memory = self._free[size].pop()
         except (KeyError, IndexError):
             memory = np.empty(size, np.uint8)
         # Made from a memoryview, this array is what every view of it refers to, however many steps away.
-        array: FloatArray = np.frombuffer(memory.data, np.float32)
+        array: FloatArray = np.frombuffer(memory.data.toreadonly(), np.float32)
         key = id(array)
 
         def returned(_: object) -> None:
@@ -54,7 +57,7 @@ class Pool:
             self._free.setdefault(size, []).append(memory)
 
         self._out[key] = weakref.ref(array, returned)
-        return array.reshape(shape)
+        return memory.view(np.float32).reshape(shape), array.reshape(shape)
 
 
 def _bytes(shape: Sequence[int]) -> int:
