@@ -302,6 +302,58 @@ def test_c20_an_empty_file() -> None:
         fs.open_network(stream.getvalue())
 
 
+@pytest.mark.parametrize("layout", ["a-matrix-a-gate", "in-one"])
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", (0, 2, 1, 3)), ("GRU", (0, 1, 2)), ("SimpleRNN", (0,))])
+def test_c6_recurrent_layers_of_keras_1(kind: str, gates: tuple[int, ...], layout: str) -> None:
+    keras = framework("tf_keras")
+    options = {"return_sequences": True, "activation": "tanh", "name": "r"}
+    if kind != "SimpleRNN":
+        options["recurrent_activation"] = "hard_sigmoid"
+    if kind == "GRU":
+        options["reset_after"] = False
+    layer = getattr(keras.layers, kind)(5, **options)
+    model = randomise(keras.Sequential([keras.Input((7, 4), name="entry"), layer], name="old"))
+    # i, f, c, o of today were i, c, f, o.
+    apart = [np.split(array, len(gates), axis=-1) for array in layer.get_weights()]
+    arrays = [(f"r_{name}_{gate}", apart[place][gate]) for gate in gates for place, name in enumerate("WUb")]
+    if layout == "in-one":
+        arrays = [(f"r_{name}", array) for name, array in zip("WUb", layer.get_weights(), strict=True)]
+    config = {
+        "name": "r",
+        "output_dim": 5,
+        "init": "glorot_uniform",
+        "inner_init": "orthogonal",
+        "forget_bias_init": "one",
+        "activation": "tanh",
+        "inner_activation": "hard_sigmoid",
+        "W_regularizer": None,
+        "dropout_W": 0.0,
+        "dropout_U": 0.0,
+        "return_sequences": True,
+        "go_backwards": False,
+        "stateful": False,
+        "unroll": False,
+        "consume_less": "cpu",
+        "batch_input_shape": [None, 7, 4],
+        "input_dim": 4,
+        "input_length": 7,
+    }
+    if kind == "SimpleRNN":
+        del config["inner_activation"], config["forget_bias_init"]
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file.attrs["keras_version"] = b"1.2.2"
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": "Sequential", "config": [{"class_name": kind, "config": config}]}
+        ).encode()
+        group = file.create_group("model_weights/r")
+        file["model_weights"].attrs["layer_names"] = [b"r"]
+        group.attrs["weight_names"] = [name.encode() for name, _ in arrays]
+        for name, array in arrays:
+            group.create_dataset(name, data=array)
+    check(model, stream.getvalue())
+
+
 @pytest.mark.parametrize("kind", [str, bytes, np.bytes_], ids=["str", "bytes", "numpy-bytes"])
 def test_texts_in_any_type(kind: Any, model: Any, file: bytes) -> None:
     stream = io.BytesIO(file)

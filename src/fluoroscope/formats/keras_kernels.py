@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,30 @@ Array = NDArray[Any]
 _FLIPPED = re.compile(r"Conv[123]D|Conv2DTranspose|ConvLSTM2D")
 _IMAGE_KERNELS = frozenset({"Conv2D", "Conv3D", "Conv2DTranspose", "SeparableConv2D"})
 _OLD_CONV1D_RANK = 4
+
+
+_GATES = {"LSTM": (0, 2, 1, 3), "ConvLSTM2D": (0, 2, 1, 3), "GRU": (0, 1, 2)}
+"""Where each of today's gates (i, f, c, o; z, r, h) stood among those of Keras 1 (i, c, f, o; z, r, h)."""
+
+
+def gates_together(kind: str, stored: Sequence[tuple[str, Array]]) -> list[tuple[str, Array]]:
+    """The arrays of a recurrent layer of Keras 1 as one kernel, recurrent kernel and bias.
+
+    It kept three arrays for each gate (``W_i U_i b_i W_c...``), unless told to use less of a GPU's time.
+    Source: ``preprocess_weights_for_loading`` in ``keras/engine/topology.py`` of Keras 2.0. What is stored
+    otherwise is returned as it is.
+    """
+    order = _GATES.get(kind, ())
+    shapes = {array.shape[:-1] for _, array in stored[::3]}
+    if len(stored) != 3 * len(order) or len(shapes) != 1:
+        return list(stored)
+    together: list[tuple[str, Array]] = []
+    for place, name in enumerate(("kernel", "recurrent_kernel", "bias")):
+        gates = [stored[3 * gate + place][1] for gate in order]
+        if len({array.shape for array in gates}) != 1:
+            return list(stored)
+        together.append((name, np.concatenate(gates, axis=-1)))
+    return together
 
 
 def modern_layout(

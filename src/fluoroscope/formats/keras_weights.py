@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fluoroscope.formats.keras_graph import TreePath
-from fluoroscope.formats.keras_kernels import modern_layout
+from fluoroscope.formats.keras_kernels import gates_together, modern_layout
 from fluoroscope.formats.keras_tree import LayerNode, ModelNode
 from fluoroscope.formats.keras_variables import Array, Stored, Variable, check_shapes, expected, named
 
@@ -37,6 +37,12 @@ def layer_weights(
     variables = known_variables(layer, major)
     if layer.asked is not None and variables == ():
         return {}  # what a user puts in its place has none of the author's weights
+    if variables is None and major == 1 and layer.problem is None:
+        # Of Keras 1 it is not known before how many arrays a recurrent layer has; together they are today's.
+        together = gates_together(layer.kind, stored)
+        modern = expected(layer.kind, layer.config, major=2)
+        if modern is not None and len(together) == len(modern):
+            stored, variables = together, modern
     weights = named(label, layer.kind, variables, stored)
     if variables is None:
         return weights

@@ -132,10 +132,15 @@ def _draw_drawing(canvas: Canvas, report: Report, x: float, y: float, width: flo
 
 
 def _draw_skipped(canvas: Canvas, report: Report, x: float, y: float, width: float) -> None:
+    """What is not shown, and the first remarks on the network, as far as there is room."""
+    lines: list[str] = []
     if report.skipped:
         name, reason = next(iter(report.skipped.items()))
-        line = f"Not shown: {counted(len(report.skipped), 'layer')}, from {name}: {reason}"
-        canvas.text(x, y, line, 14, color=WARNING, width=width)
+        lines.append(f"Not shown: {counted(len(report.skipped), 'layer')}, from {name}: {reason}")
+    lines += report.network.provenance.notes
+    room = max(1, int((_HEIGHT - y) // (_LINE - 4)))
+    for place, line in enumerate(lines[:room]):
+        canvas.text(x, y + place * (_LINE - 4), line, 14, color=WARNING, width=width)
 
 
 def _draw_answer(canvas: Canvas, report: Report, x: float, width: float) -> None:
