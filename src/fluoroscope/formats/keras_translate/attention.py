@@ -18,7 +18,7 @@ from onnx import TensorProto
 
 from fluoroscope.formats.keras_translate.builder import Mask, Value
 from fluoroscope.formats.keras_translate.options import brief
-from fluoroscope.formats.keras_translate.step import Step, elements
+from fluoroscope.formats.keras_translate.step import Step
 from fluoroscope.network.protocol import FloatArray
 
 Made = Value | tuple[Value, ...]
@@ -307,7 +307,6 @@ def _single(step: Step, scale: FloatArray | None, *, summed: FloatArray | None) 
         if scale is not None:
             scores = step.node("Mul", scores, step.constant("scale", scale))
     else:
-        step.allow_table(elements(query.shape))
         pair = step.node(
             "Add",
             step.node("Unsqueeze", query.tensor, step.graph.integers([2])),

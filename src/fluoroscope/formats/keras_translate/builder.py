@@ -114,11 +114,17 @@ class GraphBuilder:
     ----------
     reserved
         Names kept for layers' outputs: no other tensor gets one of them.
+
+    Attributes
+    ----------
+    tables
+        Numbers so far in tables that layers' declared sizes ask for.
     """
 
     def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.nodes: list[NodeProto] = []
         self.weights: dict[str, NDArray[Any]] = {}
+        self.tables = 0
         self._taken = set(reserved)
         self._small: dict[tuple[str, tuple[float, ...]], str] = {}
         self._orders: dict[str, Value] = {}

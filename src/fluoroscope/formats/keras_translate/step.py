@@ -22,6 +22,9 @@ from fluoroscope.network.protocol import FloatArray, Shape
 _LARGEST_TABLE = 2**24
 """Numbers in a table that a layer's declared sizes ask for, such as interpolation weights: 64 MiB."""
 
+_LARGEST_TABLES = 2**27
+"""In all of them together."""
+
 
 class DoesNotFit(DamagedFile):
     """A picture too small for a layer's window: the file contradicts itself, or the size asked for does."""
@@ -298,10 +301,11 @@ class Step:
 
     def allow_table(self, count: int) -> None:
         """Refuse to make a table of `count` numbers whose size the file merely declares."""
-        if count > _LARGEST_TABLE:
+        self.graph.tables += min(count, _LARGEST_TABLES)
+        if count > _LARGEST_TABLE or self.graph.tables > _LARGEST_TABLES:
             raise BudgetExceeded(
-                f"{described(self.layer)} asks for a table of {count:,} numbers; "
-                f"at most {_LARGEST_TABLE:,} are made for one layer. Nothing was allocated."
+                f"{described(self.layer)} asks for a table of {count:,} numbers; at most {_LARGEST_TABLE:,} "
+                f"are made for one layer, and {_LARGEST_TABLES:,} for all. It was not allocated."
             )
 
     def damaged(self, what: str) -> NoReturn:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.known import Free, Known, Operand, Pictures, settled
-from fluoroscope.formats.keras_translate.operations.call import Call, Result
+from fluoroscope.formats.keras_translate.operations.call import MOST, Call, Result
 from fluoroscope.formats.keras_translate.operations.reducing import without
 from fluoroscope.formats.keras_translate.options import brief
 from fluoroscope.formats.keras_translate.step import elements
@@ -196,6 +196,7 @@ def joined(call: Call, operands: Sequence[Operand], axis: int) -> Operand:
         if any(array.ndim == 0 for array in arrays):
             call.damaged("joins single numbers")
         call.place("axis", axis, arrays[0].ndim)
+        call.step.allow_table(sum(array.size for array in arrays))
         try:
             return Known(settled(np.concatenate(arrays, axis)))
         except ValueError:
@@ -246,6 +247,7 @@ def stack(call: Call) -> Result:
         if not arrays or len({array.shape for array in arrays}) > 1:
             call.damaged("stacks nothing, or arrays of shapes that differ")
         call.place("axis", axis, arrays[0].ndim + 1)
+        call.step.allow_table(sum(array.size for array in arrays))
         return Known(settled(np.stack(arrays, axis)))
     values = [operand for operand in operands if isinstance(operand, Value)]
     if len(values) < len(operands):
@@ -304,6 +306,8 @@ def parts(call: Call, x: Operand, cuts: int | list[int], axis: int) -> tuple[Ope
     if isinstance(cuts, int):
         if cuts < 1 or size % cuts:
             call.damaged(f"splits {size} in {cuts} equal parts")
+        if cuts > MOST:
+            call.unsupported(f"splits an axis in {cuts} parts, more than {MOST}")
         cuts = list(range(size // cuts, size, size // cuts)) if size else []
     if len(cuts) > size:
         call.damaged(f"splits {size} in {len(cuts) + 1} parts")
@@ -376,7 +380,7 @@ def repeat(call: Call) -> Result:
     size = _length(call, x, place + 1)
     if len(counts) not in (1, size) or min(counts, default=-1) < 0:
         call.damaged(f"repeats {size} entries {brief(counts)} times")
-    call.step.allow_table(sum(counts) * (size if len(counts) == 1 else 1))
+    call.step.allow_table(size + sum(counts) * (size if len(counts) == 1 else 1))
     return picked(call, x, place, np.repeat(np.arange(size), counts))
 
 
@@ -518,6 +522,7 @@ def rotated(call: Call) -> Result:
 
     def turned(value: Value, axis: int) -> Value:
         count = value.shape[axis - 1] or 0
+        call.step.allow_table(count)
         return picked(call, value, axis - 1, np.arange(count)[::-1])
 
     if k == 0:
@@ -546,15 +551,11 @@ def _length(call: Call, x: Operand, axis: int) -> int:
 
 def _sizes(call: Call, name: str) -> list[int | Pictures | Free]:
     """A shape, or a count for each axis, in which the batch's size may stand."""
-    operand = call.operand(name)
-    if isinstance(operand, Value):
-        call.unsupported(f"takes {name} from what is in the picture, so its size cannot be known")
-    entries: list[Any] = operand.array.ravel().tolist()
     return [
         -1 if entry is None
         else entry if isinstance(entry, (Pictures, Free))
         else call.step.options.whole(name, entry, -1)
-        for entry in entries
+        for entry in call.entries(name)
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -15,6 +16,13 @@ from fluoroscope.formats.keras_translate.step import Step
 from fluoroscope.network.protocol import Shape
 
 Result = Operand | tuple[Operand, ...]
+
+
+MOST = 4096
+"""Numbers in a list of axes, sizes or cuts; parts of a tensor: no network has more."""
+
+MOST_AXES = 32
+"""Of any tensor: fewer than NumPy has."""
 
 
 class Call:
@@ -55,6 +63,7 @@ class Call:
         """An argument that is a list of them."""
         value = self.raw(name)
         if isinstance(value, Known):
+            self._few(value.array.shape[0] if value.array.ndim else MOST + 1, name)
             return [Known(settled(np.asarray(part))) for part in value.array]
         if isinstance(value, Value):
             return [value]
@@ -89,6 +98,7 @@ class Call:
         array = self.known(name)
         if array is None:
             return None
+        self._few(array.size, name)
         return [self.step.options.whole(name, entry, -(2**31)) for entry in array.ravel().tolist()]
 
     def integer(self, name: str, default: int | None = None) -> int:
@@ -162,7 +172,7 @@ class Call:
         arrays = [operand.array for operand in operands]
         try:
             # Broadcast, they make something larger than any of them.
-            self.step.allow_table(int(np.prod(np.broadcast_shapes(*(array.shape for array in arrays)))))
+            self.step.allow_table(prod(np.broadcast_shapes(*(array.shape for array in arrays))))
             with np.errstate(all="ignore"):
                 return Known(settled(np.asarray(function(*arrays))))
         except (TypeError, ValueError, IndexError, ArithmeticError) as error:
@@ -172,6 +182,7 @@ class Call:
         """Numbers as a float32 tensor of the graph."""
         if array.dtype.kind not in "fiub":
             self.damaged("is called with something that is no number")
+        self.step.allow_table(array.size)
         with np.errstate(over="ignore"):
             narrow = array.astype(np.float32)
         return (
@@ -180,6 +191,8 @@ class Call:
 
     def reread(self, tensor: str, shape: Shape) -> Value:
         """A value in Keras's order whose channels lie where the layers that read it take them."""
+        if len(shape) >= MOST_AXES:
+            self.damaged(f"makes a tensor of {len(shape)} axes")
         first = self.step.reader_format == "channels_first"
         return Value(tensor=tensor, shape=shape, channel=0 if first and shape else len(shape) - 1)
 
@@ -195,6 +208,18 @@ class Call:
         """Refuse a call that no version of Keras writes."""
         self.step.damaged(what)
 
+    def entries(self, name: str) -> list[Any]:
+        """A flat list of numbers, among which the batch's size may stand."""
+        operand = self.operand(name)
+        if isinstance(operand, Value):
+            self.unsupported(f"takes {name} from what is in the picture, which has no translation")
+        self._few(operand.array.size, name)
+        return operand.array.ravel().tolist()
+
+    def _few(self, count: int, name: str) -> None:
+        if count > MOST:
+            self.damaged(f"has a {name} of {count:,} numbers")
+
     def _operand(self, name: str, value: Any) -> Operand:
         if isinstance(value, (Value, Known)):
             return value
@@ -208,17 +233,25 @@ class Call:
         return known
 
 
-def as_known(value: Any) -> Known | None:
-    """A number, or nested lists of numbers and of what is known; None for anything else."""
+def as_known(value: Any, depth: int = 0) -> Known | None:
+    """A number, or nested lists of numbers and of what is known; None for anything else.
+
+    Parameters
+    ----------
+    depth
+        How many lists are around it; there are no arrays of more than `MOST_AXES`.
+    """
     if isinstance(value, Known):
         return value
     if isinstance(value, (bool, int, float, np.ndarray, Pictures)):
         return Known(np.asarray(value))
-    if not isinstance(value, list):
+    if not isinstance(value, list) or depth >= MOST_AXES:
         return None
-    parts = [as_known(part) for part in cast(list[Any], value)]
+    parts = [as_known(part, depth + 1) for part in cast(list[Any], value)]
     arrays = [part.array for part in parts if part is not None]
     if len(arrays) < len(parts) or len({array.shape for array in arrays}) > 1:
+        return None
+    if arrays and arrays[0].ndim >= MOST_AXES:
         return None
     if any(array.dtype == object for array in arrays):
         arrays = [array.astype(object) for array in arrays]

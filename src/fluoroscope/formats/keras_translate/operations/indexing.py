@@ -151,33 +151,24 @@ def _bound(call: Call, bound: Any) -> int | None:
 
 def cut_out(call: Call) -> Result:
     """`shape` entries from `start_indices` on; -1 for all that are left."""
-    x, starts, sizes = call.operand("inputs"), call.operand("start_indices"), call.operand("shape")
-    if isinstance(starts, Value) or isinstance(sizes, Value):
-        call.unsupported("is cut at places that depend on the picture, which has no translation")
-    begins = call.numbers(starts).ravel().tolist()
-    counts: list[Any] = sizes.array.ravel().tolist()
+    x, begins, counts = call.operand("inputs"), call.integers("start_indices"), call.entries("shape")
     rank = x.array.ndim if isinstance(x, Known) else x.rank + 1
-    if len(begins) != rank or len(counts) != rank:
-        call.damaged(f"cuts {rank} axes at {len(begins)} places")
+    if begins is None or len(begins) != rank or len(counts) != rank:
+        call.damaged(f"does not say for each of {rank} axes where it is cut")
     key: list[Any] = []
     for axis, (begin, count) in enumerate(zip(begins, counts, strict=True)):
         whole = isinstance(x, Value) and axis == 0 and begin == 0
         if whole or count == -1:
             key.append(slice(begin or None, None))
         else:
-            begin = call.step.options.whole("start_indices", begin, 0)
+            begin = max(begin, 0)
             key.append(slice(begin, begin + call.step.options.whole("shape", count, 0)))
     return item(call, x, key)
 
 
 def strided_slice(call: Call) -> Result:
     """TensorFlow's own form of an index: begins, ends and strides, with a mask for what they do not say."""
-    begins, ends, steps = (call.operand(name) for name in ("begin", "end", "strides"))
-    if any(isinstance(operand, Value) for operand in (begins, ends, steps)):
-        call.unsupported("is cut at places that depend on the picture, which has no translation")
-    bounds: list[list[Any]] = [
-        operand.array.ravel().tolist() for operand in (begins, ends, steps) if isinstance(operand, Known)
-    ]
+    bounds = [call.entries(name) for name in ("begin", "end", "strides")]
     masks = {
         name: call.integer(f"{name}_mask", 0)
         for name in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")
@@ -216,6 +207,7 @@ def take(call: Call) -> Result:
     if isinstance(x, Known):
         assert isinstance(indices, Known)
         chosen, place = call.numbers(indices), call.integer("axis", 0)
+        call.step.allow_table(chosen.size * x.array.size)
         return call.computed(lambda array: np.take(array, chosen, place), x)
 
     if isinstance(indices, Value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 from string import ascii_letters
 from typing import Any
 
@@ -149,7 +150,7 @@ def _tensor(call: Call, operand: Operand) -> str:
     if isinstance(operand, Value):
         return call.graph.in_keras_order(operand).tensor
     array = call.numbers(operand)
-    return call.step.constant("constant", array.astype(np.float32))
+    return call.constant(array)
 
 
 def _folded(call: Call, equation: str, operands: Sequence[Operand]) -> Known:
@@ -158,7 +159,7 @@ def _folded(call: Call, equation: str, operands: Sequence[Operand]) -> Known:
     sizes: dict[str, int] = {}
     for term, array in zip(equation.partition("->")[0].split(","), arrays, strict=True):
         sizes.update(zip(term, array.shape, strict=True))
-    call.step.allow_table(int(np.prod(list(sizes.values()), dtype=np.float64)))
+    call.step.allow_table(prod(sizes.values()))
     try:
         return Known(np.einsum(equation, *arrays))
     except (TypeError, ValueError) as error:
