@@ -120,7 +120,7 @@ def transpose(call: Call) -> Result:
 def permuted(call: Call, x: Value, order: Sequence[int]) -> Value:
     """The axes, batch included, in another order; the batch has to stay the first."""
     if sorted(order) != list(range(x.rank + 1)):
-        call.damaged(f"has axes={brief(list(order))}, no order of {x.rank + 1} axes")
+        call.unsupported(f"has axes={brief(list(order))}, no order of {x.rank + 1} axes")
     if order[0] != 0:
         call.mixes_pictures("takes the batch to another axis")
     value = call.graph.in_keras_order(x)
@@ -143,7 +143,7 @@ def move_axis(call: Call) -> Result:
     sources = [call.place("source", axis, x.rank + 1) for axis in call.integers("source") or []]
     targets = [call.place("destination", axis, x.rank + 1) for axis in call.integers("destination") or []]
     if len(set(sources)) != len(targets) or len(set(targets)) != len(sources):
-        call.damaged("moves axes to as many places as there are not")
+        call.unsupported("moves axes to as many places as there are not")
     order = [axis for axis in range(x.rank + 1) if axis not in sources]
     for target, source in sorted(zip(targets, sources, strict=True)):
         order.insert(target, source)
@@ -160,7 +160,7 @@ def squeeze(call: Call) -> Result:
     else:
         places = call.places("axis", x)
     if any(x.shape[place] not in (1, None) for place in places):
-        call.damaged(f"squeezes an axis of {x.shape} that is not of length 1")
+        call.unsupported(f"squeezes an axis of {x.shape} that is not of length 1")
     return without(call, x, places)
 
 
@@ -189,24 +189,24 @@ def concatenate(call: Call) -> Result:
 def joined(call: Call, operands: Sequence[Operand], axis: int) -> Operand:
     """Operands one behind the other; numbers among them are the same for every picture."""
     if not operands:
-        call.damaged("joins nothing")
+        call.unsupported("joins nothing")
     values = [operand for operand in operands if isinstance(operand, Value)]
     if not values:
         arrays = [operand.array for operand in operands if isinstance(operand, Known)]
         if any(array.ndim == 0 for array in arrays):
-            call.damaged("joins single numbers")
+            call.unsupported("joins single numbers")
         call.place("axis", axis, arrays[0].ndim)
         call.step.allow_table(sum(array.size for array in arrays))
         try:
             return Known(settled(np.concatenate(arrays, axis)))
         except ValueError:
-            call.damaged("joins arrays of shapes that differ elsewhere")
+            call.unsupported("joins arrays of shapes that differ elsewhere")
     rank = values[0].rank
     place = call.place("axis", axis, rank + 1) - 1
     if place < 0:
         call.mixes_pictures("joins along the batch")
     if any(value.rank != rank for value in values):
-        call.damaged(f"joins shapes of different rank: {', '.join(str(value.shape) for value in values)}")
+        call.unsupported(f"joins shapes of different rank: {', '.join(str(value.shape) for value in values)}")
     moved = any(value.moved for value in values)
     order = call.graph.in_moved_order if moved else call.graph.in_keras_order
     parts = [
@@ -220,7 +220,7 @@ def joined(call: Call, operands: Sequence[Operand], axis: int) -> Operand:
         if at == place:
             shape.append(sum(known) if len(known) == len(sizes) else None)
         elif len(set(known)) > 1:
-            call.damaged(
+            call.unsupported(
                 f"joins shapes that differ elsewhere: {', '.join(str(part.shape) for part in parts)}"
             )
         else:
@@ -245,7 +245,7 @@ def stack(call: Call) -> Result:
     if all(isinstance(operand, Known) for operand in operands):
         arrays = [operand.array for operand in operands if isinstance(operand, Known)]
         if not arrays or len({array.shape for array in arrays}) > 1:
-            call.damaged("stacks nothing, or arrays of shapes that differ")
+            call.unsupported("stacks nothing, or arrays of shapes that differ")
         call.place("axis", axis, arrays[0].ndim + 1)
         call.step.allow_table(sum(array.size for array in arrays))
         return Known(settled(np.stack(arrays, axis)))
@@ -280,7 +280,7 @@ def split(call: Call) -> Result:
     """Parts along an axis: so many equal ones, or (a list) cut before these places."""
     x, cuts = call.operand("x"), call.integers("indices_or_sections")
     if cuts is None:
-        call.damaged("does not say into what it splits")
+        call.unsupported("does not say into what it splits")
     single = np.ndim(_plain(call.raw("indices_or_sections"))) == 0
     return parts(call, x, cuts[0] if single else cuts, call.integer("axis", 0))
 
@@ -290,7 +290,7 @@ def split_sizes(call: Call) -> Result:
     x, sizes = call.operand("x"), call.integers("num_or_size_splits")
     call.raw("num")  # repeats how many there are
     if sizes is None:
-        call.damaged("does not say into what it splits")
+        call.unsupported("does not say into what it splits")
     axis = call.integer("axis", 0)
     if np.ndim(_plain(call.raw("num_or_size_splits"))) == 0:
         return parts(call, x, sizes[0], axis)
@@ -305,12 +305,12 @@ def parts(call: Call, x: Operand, cuts: int | list[int], axis: int) -> tuple[Ope
     size = _length(call, x, axis)
     if isinstance(cuts, int):
         if cuts < 1 or size % cuts:
-            call.damaged(f"splits {size} in {cuts} equal parts")
+            call.unsupported(f"splits {size} in {cuts} equal parts")
         if cuts > MOST:
             call.unsupported(f"splits an axis in {cuts} parts, more than {MOST}")
         cuts = list(range(size // cuts, size, size // cuts)) if size else []
     if len(cuts) > size:
-        call.damaged(f"splits {size} in {len(cuts) + 1} parts")
+        call.unsupported(f"splits {size} in {len(cuts) + 1} parts")
     edges = [0, *(min(cut if cut >= 0 else max(cut + size, 0), size) for cut in cuts), size]
     if isinstance(x, Known):
         return tuple(Known(part) for part in np.split(x.array, edges[1:-1], axis))
@@ -354,7 +354,7 @@ def tile(call: Call) -> Result:
     value = call.graph.in_keras_order(x)
     times = [_whole(call, size) for size in counts]
     if min(times) < 1:
-        call.damaged(f"repeats {times} times")
+        call.unsupported(f"repeats {times} times")
     shape = tuple(
         None if size is None else size * count for size, count in zip(value.shape, times[1:], strict=True)
     )
@@ -379,7 +379,7 @@ def repeat(call: Call) -> Result:
     (place,) = call.places("axis", x)
     size = _length(call, x, place + 1)
     if len(counts) not in (1, size) or min(counts, default=-1) < 0:
-        call.damaged(f"repeats {size} entries {brief(counts)} times")
+        call.unsupported(f"repeats {size} entries {brief(counts)} times")
     call.step.allow_table(size + sum(counts) * (size if len(counts) == 1 else 1))
     return picked(call, x, place, np.repeat(np.arange(size), counts))
 
@@ -419,7 +419,7 @@ def roll(call: Call) -> Result:
     if len(shifts) == 1:
         shifts = shifts * len(axes)
     if len(shifts) != len(axes):
-        call.damaged("has not a shift for each axis")
+        call.unsupported("has not a shift for each axis")
     for shift, axis in zip(shifts, axes, strict=True):
         place = call.place("axis", axis, x.rank + 1) - 1
         if place < 0:
@@ -461,18 +461,18 @@ def pad(call: Call) -> Result:
         for place, size in enumerate(x.shape)
         if any(widths[place + 1])
     ):
-        call.damaged(f"mirrors more of a shape of {x.shape} than there is")
+        call.unsupported(f"mirrors more of a shape of {x.shape} than there is")
     return Value(tensor=tensor, shape=shape, channel=x.channel, moved=x.moved)
 
 
 def _pad_widths(call: Call, rank: int, given: NDArray[Any] | None) -> list[list[int]]:
     """Before and behind for each axis: NumPy lets one number or pair stand for all."""
     if given is None:
-        call.damaged("does not say by how much it pads")
+        call.unsupported("does not say by how much it pads")
     try:
         spread_ = np.broadcast_to(given, (rank, 2)).tolist()
     except ValueError:
-        call.damaged(f"pads {rank} axes by an array of shape {given.shape}")
+        call.unsupported(f"pads {rank} axes by an array of shape {given.shape}")
     return [[call.step.options.whole("pad_width", width, 0) for width in pair] for pair in spread_]
 
 
@@ -483,7 +483,7 @@ def _mirrored(call: Call, x: Value, widths: Sequence[Sequence[int]]) -> Value:
             continue
         size = _length(call, x, place + 1)
         if max(before, behind) > size:
-            call.damaged(f"mirrors more of a shape of {x.shape} than there is")
+            call.unsupported(f"mirrors more of a shape of {x.shape} than there is")
         call.step.allow_table(size + before + behind)
         x = picked(call, x, place, np.pad(np.arange(size), (before, behind), mode="symmetric"))
     return x
@@ -510,7 +510,7 @@ def rotated(call: Call) -> Result:
     x, k = call.value("array"), call.integer("k", 1) % 4
     axes = call.integers("axes") or [0, 1]
     if len(axes) != 2:
-        call.damaged("turns in a plane of other than two axes")
+        call.unsupported("turns in a plane of other than two axes")
     first, second = (call.place("axes", axis, x.rank + 1) for axis in axes)
     if 0 in (first, second):
         call.mixes_pictures("turns the batch")

@@ -52,7 +52,7 @@ class Call:
         """An argument that may depend on the picture or not."""
         value = self.raw(name)
         if value is None:
-            self.damaged(f"is called without {name}")
+            self.unsupported(f"is called without {name}")
         return self._operand(name, value)
 
     def optional(self, name: str) -> Operand | None:
@@ -68,7 +68,7 @@ class Call:
         if isinstance(value, Value):
             return [value]
         if not isinstance(value, list):
-            self.damaged(f"is called with {name}={brief(value)}, not a list")
+            self.unsupported(f"is called with {name}={brief(value)}, not a list")
         return [self._operand(name, part) for part in cast(list[Any], value)]
 
     def value(self, name: str) -> Value:
@@ -107,7 +107,7 @@ class Call:
         if found is None and default is not None:
             return default
         if found is None or len(found) != 1:
-            self.damaged(f"is called with {name}={brief(self._given.get(name))}, not one integer")
+            self.unsupported(f"is called with {name}={brief(self._given.get(name))}, not one integer")
         return found[0]
 
     def number(self, name: str, default: float) -> float:
@@ -116,7 +116,7 @@ class Call:
         if array is None:
             return default
         if array.size != 1 or array.dtype.kind not in "fiu":
-            self.damaged(f"is called with {name}={brief(self._given.get(name))}, not one number")
+            self.unsupported(f"is called with {name}={brief(self._given.get(name))}, not one number")
         return float(array.ravel()[0])
 
     def flag(self, name: str, *, default: bool = False) -> bool:
@@ -125,14 +125,14 @@ class Call:
         if isinstance(value, Known) and value.array.dtype == bool and value.array.size == 1:
             value = bool(value.array.ravel()[0])
         if not isinstance(value, bool):
-            self.damaged(f"is called with {name}={brief(value)}, not true or false")
+            self.unsupported(f"is called with {name}={brief(value)}, not true or false")
         return value
 
     def text(self, name: str, default: str) -> str:
         """A name."""
         value = self.raw(name, default)
         if not isinstance(value, str):
-            self.damaged(f"is called with {name}={brief(value)}, not a name")
+            self.unsupported(f"is called with {name}={brief(value)}, not a name")
         return value
 
     def axis(self, name: str, rank: int, *, default: int | None = None) -> int:
@@ -142,7 +142,7 @@ class Call:
     def place(self, name: str, axis: int, rank: int) -> int:
         """`axis`, which may count from the end, counted from 0."""
         if not -rank <= axis < rank:
-            self.damaged(f"has {name}={axis} for {rank} axes, the batch included")
+            self.unsupported(f"has {name}={axis} for {rank} axes, the batch included")
         return axis % rank
 
     def places(self, name: str, value: Value, *, default: Sequence[int] | None = None) -> tuple[int, ...]:
@@ -181,7 +181,7 @@ class Call:
     def constant(self, array: NDArray[Any]) -> str:
         """Numbers as a float32 tensor of the graph."""
         if array.dtype.kind not in "fiub":
-            self.damaged("is called with something that is no number")
+            self.unsupported("is called with something that is no number")
         self.step.allow_table(array.size)
         with np.errstate(over="ignore"):
             narrow = array.astype(np.float32)
@@ -192,7 +192,7 @@ class Call:
     def reread(self, tensor: str, shape: Shape) -> Value:
         """A value in Keras's order whose channels lie where the layers that read it take them."""
         if len(shape) >= MOST_AXES:
-            self.damaged(f"makes a tensor of {len(shape)} axes")
+            self.unsupported(f"makes a tensor of {len(shape)} axes")
         first = self.step.reader_format == "channels_first"
         return Value(tensor=tensor, shape=shape, channel=0 if first and shape else len(shape) - 1)
 
@@ -201,12 +201,8 @@ class Call:
         self.unsupported(f"{what}, which mixes the pictures of a batch: each is computed by itself here")
 
     def unsupported(self, what: str) -> NoReturn:
-        """Give up on a call that Keras can run and we cannot."""
+        """Give up on a call: Keras can run it and we cannot, or nobody can. What comes before it is shown."""
         self.step.unsupported(what)
-
-    def damaged(self, what: str) -> NoReturn:
-        """Refuse a call that no version of Keras writes."""
-        self.step.damaged(what)
 
     def entries(self, name: str) -> list[Any]:
         """A flat list of numbers, among which the batch's size may stand."""
@@ -218,7 +214,7 @@ class Call:
 
     def _few(self, count: int, name: str) -> None:
         if count > MOST:
-            self.damaged(f"has a {name} of {count:,} numbers")
+            self.unsupported(f"has a {name} of {count:,} numbers")
 
     def _operand(self, name: str, value: Any) -> Operand:
         if isinstance(value, (Value, Known)):
@@ -229,7 +225,7 @@ class Call:
                 self.unsupported(f"is called with a list of tensors as {name}, which has no translation")
         known = as_known(value)
         if known is None:
-            self.damaged(f"is called with {name}={brief(value)}, which is no number")
+            self.unsupported(f"is called with {name}={brief(value)}, which is no number")
         return known
 
 

@@ -70,7 +70,7 @@ def _window(call: Call, name: str, rank: int, default: int = 1) -> list[int]:
             call.unsupported(f"has {name}={brief(found)}, over batch or channels, which has no translation")
         return spatial
     if len(found) != rank:
-        call.damaged(f"has {name}={brief(found)} for {rank} axes")
+        call.unsupported(f"has {name}={brief(found)} for {rank} axes")
     return found
 
 
@@ -103,7 +103,7 @@ def pooled(reduction: pooling.Reduction) -> Function:
 def _kernel(call: Call, name: str, rank: int) -> NDArray[Any]:
     kernel = call.known(name)
     if kernel is None or kernel.ndim != rank + 2:
-        call.damaged(f"has a {name} of other than {rank + 2} axes")
+        call.unsupported(f"has a {name} of other than {rank + 2} axes")
     return kernel.astype(np.float32)
 
 
@@ -126,7 +126,7 @@ def convolved(call: Call) -> Result:
     channels = value.shape[0 if _data_format(call) == "channels_first" else -1] or 0
     groups, rest = divmod(channels, kernel.shape[-2]) if kernel.shape[-2] else (0, 1)
     if rest or groups < 1:
-        call.damaged(f"has a kernel of shape {kernel.shape} for {channels} channels")
+        call.unsupported(f"has a kernel of shape {kernel.shape} for {channels} channels")
     config = _convolution(call, rank, kernel) | {"filters": kernel.shape[-1], "groups": groups}
     translate = partial(convolution.convolution, rank=rank)
     return _as_layer(call, f"Conv{rank}D", translate, config, value, {"kernel": kernel})
@@ -171,7 +171,7 @@ def bias_add(call: Call) -> Result:
     value, bias = call.value("value"), call.known("bias")
     place = 0 if _data_format(call) == "channels_first" else value.last
     if bias is None or bias.shape != (value.shape[place],):
-        call.damaged(f"adds a bias that does not fit the shape {value.shape}")
+        call.unsupported(f"adds a bias that does not fit the shape {value.shape}")
     tensor = call.step.constant("bias", value.aligned(bias.astype(np.float32), [place]))
     return call.step.like(value, call.step.node("Add", value.tensor, tensor))
 
@@ -208,7 +208,7 @@ def depth_to_space(call: Call) -> Result:
     """Channels to blocks of pixels."""
     planes, block = _blocks(call)
     if planes.channels % block**2:
-        call.damaged(f"makes blocks of {block} x {block} of {planes.channels} channels")
+        call.unsupported(f"makes blocks of {block} x {block} of {planes.channels} channels")
     sizes = tuple(None if size is None else size * block for size in planes.sizes)
     tensor = call.step.node("DepthToSpace", planes.tensor, blocksize=block, mode="DCR")
     return planes.value(tensor, channels=planes.channels // block**2, sizes=sizes)
@@ -218,7 +218,7 @@ def space_to_depth(call: Call) -> Result:
     """Blocks of pixels to channels."""
     planes, block = _blocks(call)
     if any(size is not None and size % block for size in planes.sizes):
-        call.damaged(f"takes blocks of {block} x {block} from a picture of {planes.sizes}")
+        call.unsupported(f"takes blocks of {block} x {block} from a picture of {planes.sizes}")
     sizes = tuple(None if size is None else size // block for size in planes.sizes)
     tensor = call.step.node("SpaceToDepth", planes.tensor, blocksize=block)
     return planes.value(tensor, channels=planes.channels * block**2, sizes=sizes)
@@ -227,7 +227,7 @@ def space_to_depth(call: Call) -> Result:
 def _blocks(call: Call) -> tuple[Any, int]:
     block = call.integer("block_size")
     if not 1 <= block <= 2**15:
-        call.damaged(f"has blocks of {block}")
+        call.unsupported(f"has blocks of {block}")
     return _planes(call, call.value("x")), block
 
 
@@ -241,7 +241,7 @@ def resized(call: Call) -> Result:
     value = call.value("images")
     size = call.integers("size")
     if size is None or len(size) != 2:
-        call.damaged(f"brings a picture to the size {brief(size)}")
+        call.unsupported(f"brings a picture to the size {brief(size)}")
     if call.flag("preserve_aspect_ratio"):
         call.unsupported("keeps the aspect ratio, which has no translation")
     config: dict[str, Any] = {
@@ -277,7 +277,7 @@ def resized_by(method: str | None) -> Function:
         corners, centres = call.flag("align_corners"), call.flag("half_pixel_centers")
         grid = "align_corners" if corners else "half_pixel" if centres else "asymmetric"
         if size is None or len(size) != 2 or min(size) < 1:
-            call.damaged(f"brings a picture to the size {brief(size)}")
+            call.unsupported(f"brings a picture to the size {brief(size)}")
         if chosen not in GRIDS or call.flag("preserve_aspect_ratio"):
             call.unsupported(f"resizes by {chosen[:40]} on TensorFlow 1's grid, which has no translation")
         planes = _planes(call, call.value("images"))
@@ -293,7 +293,7 @@ def enlarged(call: Call) -> Result:
     planes = _planes(call, call.value("x"))
     factors = (call.integer("height_factor"), call.integer("width_factor"))
     if min(factors) < 1:
-        call.damaged(f"enlarges by {factors}")
+        call.unsupported(f"enlarges by {factors}")
     sizes = tuple(
         None if size is None else size * factor for size, factor in zip(planes.sizes, factors, strict=True)
     )
@@ -335,7 +335,7 @@ def grey(call: Call) -> Result:
     """The brightness of red, green and blue."""
     planes = _planes(call, call.value("images"))
     if planes.channels != 3:
-        call.damaged(f"takes {planes.channels} channels for red, green and blue")
+        call.unsupported(f"takes {planes.channels} channels for red, green and blue")
     weights = call.step.constant("brightness", np.array(_GREY, np.float32).reshape(1, 3, 1, 1))
     return cast(Value, planes.value(call.step.node("Conv", planes.tensor, weights), channels=1))
 
@@ -362,7 +362,7 @@ def framed(*, cut: bool) -> Function:
                 found[1] = left - (found[0] or 0) if found[1] is None else found[1]
             margins += [entry or 0 for entry in found]
         if min(margins) < 0:
-            call.damaged(f"frames a picture by {margins}")
+            call.unsupported(f"frames a picture by {margins}")
         top, bottom, left, right = margins
         sign = -1 if cut else 1
         sizes = tuple(
@@ -370,7 +370,7 @@ def framed(*, cut: bool) -> Function:
             for size, before, behind in zip(planes.sizes, (top, left), (bottom, right), strict=True)
         )
         if any(size is not None and size < 1 for size in sizes):
-            call.damaged(f"cuts all of a picture of {planes.sizes}")
+            call.unsupported(f"cuts all of a picture of {planes.sizes}")
         signed = [sign * margin for margin in (top, left, bottom, right)]
         pads = call.graph.integers((0, 0, *signed[:2], 0, 0, *signed[2:]))
         return cast(Value, planes.value(call.step.node("Pad", planes.tensor, pads), sizes=sizes))
@@ -386,7 +386,7 @@ def batch_normalized(call: Call) -> Result:
     epsilon = call.number("epsilon", 1e-3)
     mean, variance = arrays["mean"], arrays["variance"]
     if len(places) != 1 or mean is None or variance is None:
-        call.damaged("normalizes without a mean and a variance along one axis")
+        call.unsupported("normalizes without a mean and a variance along one axis")
     weights = {
         name: array.astype(np.float32)
         for name, array in (
@@ -422,7 +422,7 @@ def layer_normalized(*, rms: bool) -> Function:
             if array is None or (name == "beta" and only_scaled):
                 continue
             if array.shape != tuple(x.shape[place] for place in places):
-                call.damaged(f"scales a shape of {x.shape} by an array of shape {array.shape}")
+                call.unsupported(f"scales a shape of {x.shape} by an array of shape {array.shape}")
             fitted = step.constant(name, x.aligned(array.astype(np.float32), places))
             tensor = step.node(operator, tensor, fitted)
         return step.like(x, tensor)
@@ -439,7 +439,7 @@ def locally_normalized(call: Call) -> Result:
     planes = _planes(call, call.value("x"))
     radius = call.integer("depth_radius", 5)
     if not 0 <= radius < planes.channels + 2**16:
-        call.damaged(f"normalizes over channels up to {radius} away")
+        call.unsupported(f"normalizes over channels up to {radius} away")
     size = 2 * radius + 1
     tensor = call.step.node(
         "LRN",

@@ -31,13 +31,13 @@ def item(call: Call, x: Operand, key: list[Any]) -> Operand:
         try:
             return Known(settled(np.asarray(x.array[tuple(entries)])))
         except (IndexError, TypeError, ValueError):
-            call.damaged(f"takes {brief(key)} of an array of shape {x.array.shape}")
+            call.unsupported(f"takes {brief(key)} of an array of shape {x.array.shape}")
     rank = x.rank + 1
     if entries.count(Ellipsis) > 1:
-        call.damaged("has two ellipses in one index")
+        call.unsupported("has two ellipses in one index")
     taken = sum(part is not None and part is not Ellipsis for part in entries)
     if taken > rank:
-        call.damaged(f"takes {taken} indices of {rank} axes")
+        call.unsupported(f"takes {taken} indices of {rank} axes")
     at = entries.index(Ellipsis) if Ellipsis in entries else len(entries)
     whole = [slice(None)] * (rank - taken)
     entries = [*entries[:at], *whole, *entries[at + 1 :]]
@@ -92,7 +92,7 @@ def _sliced(call: Call, x: Value, place: int, part: slice) -> Value:
     step = 1 if part.step is None else part.step
     size = x.shape[place]
     if not step:
-        call.damaged("is cut in steps of 0")
+        call.unsupported("is cut in steps of 0")
     if size is None:
         if step < 0 or part.start not in (None, 0) or part.stop not in (None, REST) or step != 1:
             length: int | None = None
@@ -106,7 +106,7 @@ def _sliced(call: Call, x: Value, place: int, part: slice) -> Value:
         # Behind the first entry, counted backwards, there is no index but a very negative one.
         end = kept.stop if kept.stop >= 0 else -REST
         if not length:
-            call.damaged(f"takes nothing of an axis of {size}")
+            call.unsupported(f"takes nothing of an axis of {size}")
     numbers = call.graph.integers
     tensor = call.step.node(
         "Slice", x.tensor, numbers([begin]), numbers([end]), numbers([x.axis(place)]), numbers([step])
@@ -118,7 +118,7 @@ def _sliced(call: Call, x: Value, place: int, part: slice) -> Value:
 def _single(call: Call, x: Value, place: int, index: int) -> slice:
     size = x.shape[place]
     if size is not None and not -size <= index < size:
-        call.damaged(f"takes entry {index} of an axis of {size}")
+        call.unsupported(f"takes entry {index} of an axis of {size}")
     return slice(index, index + 1 if index != -1 else None)
 
 
@@ -154,7 +154,7 @@ def cut_out(call: Call) -> Result:
     x, begins, counts = call.operand("inputs"), call.integers("start_indices"), call.entries("shape")
     rank = x.array.ndim if isinstance(x, Known) else x.rank + 1
     if begins is None or len(begins) != rank or len(counts) != rank:
-        call.damaged(f"does not say for each of {rank} axes where it is cut")
+        call.unsupported(f"does not say for each of {rank} axes where it is cut")
     key: list[Any] = []
     for axis, (begin, count) in enumerate(zip(begins, counts, strict=True)):
         whole = isinstance(x, Value) and axis == 0 and begin == 0
@@ -220,7 +220,7 @@ def take(call: Call) -> Result:
         call.mixes_pictures("takes pictures out of the batch")
     size = x.shape[place]
     if chosen.dtype.kind not in "iu" or size is None or not np.all((chosen < size) & (chosen >= -size)):
-        call.damaged(f"takes entries {brief(chosen.tolist())} of an axis of {size}")
+        call.unsupported(f"takes entries {brief(chosen.tolist())} of an axis of {size}")
     if chosen.ndim == 0:
         return item(call, x, [slice(None)] * (place + 1) + [int(chosen)])
     value = call.graph.in_keras_order(x)
@@ -261,7 +261,7 @@ def one_hot(call: Call) -> Result:
     call.raw("dtype")
     on, off = call.number("on_value", 1.0), call.number("off_value", 0.0)
     if count < 1:
-        call.damaged(f"has {count} classes")
+        call.unsupported(f"has {count} classes")
     call.step.allow_table(count)
     place = call.place("axis", call.integer("axis", -1), x.rank + 2)
     if not place:
@@ -286,7 +286,7 @@ def counted_up(call: Call) -> Result:
         default if bound is None else bound.item() for bound, default in ((start, 0), (stop, 0), (step, 1))
     ]
     if not bounds[2] or any(not np.isfinite(bound) for bound in bounds):
-        call.damaged(f"counts from {bounds[0]} to {bounds[1]} in steps of {bounds[2]}")
+        call.unsupported(f"counts from {bounds[0]} to {bounds[1]} in steps of {bounds[2]}")
     call.step.allow_table(max(int((bounds[1] - bounds[0]) / bounds[2]) + 1, 0))
     return Known(np.arange(*bounds))
 

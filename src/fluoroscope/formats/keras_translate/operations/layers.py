@@ -74,7 +74,7 @@ def _called(
         {name: _decoded(step, value) for name, value in kwargs.items() if name not in _UNSAID},
     )
     if bound is None:
-        step.damaged(f"is called with {len(args)} arguments, more than it has")
+        step.unsupported(f"is called with {len(args)} arguments, more than it has")
     call = Call(step, bound)
     made = FUNCTIONS[spelling.function].translate(call)
     call.refuse_unread()
@@ -114,5 +114,5 @@ def _array(step: Step, value: Any) -> Known:
     except ValueError:
         array = np.array(None)
     if array.dtype.kind not in "fiub" or array.size > _MOST_NUMBERS:
-        step.damaged(f"is called with {brief(value)} for an array of numbers")
+        step.unsupported(f"is called with {brief(value)} for an array of numbers")
     return Known(array)

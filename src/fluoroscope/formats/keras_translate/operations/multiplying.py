@@ -28,7 +28,7 @@ def matmul(call: Call) -> Result:
     right = _turned(call, right, call.flag("transpose_b") or call.flag("adjoint_b"))
     ranks = [_rank(left), _rank(right)]
     if min(ranks) < 1:
-        call.damaged("multiplies a number as if it were a matrix")
+        call.unsupported("multiplies a number as if it were a matrix")
     letters = ascii_letters[: max(ranks) + 3]
     shared, row, column = letters[-3], letters[-2], letters[-1]
     rows = _DOTS + row + shared if ranks[0] > 1 else shared
@@ -53,11 +53,11 @@ def summed(call: Call, subscripts: str, operands: Sequence[Operand]) -> Operand:
     """The sum of products that `subscripts` say; all tensors in them have the batch as their first index."""
     written = subscripts.replace(" ", "")
     if len(written) > 200 or not _EQUATION.fullmatch(written):
-        call.damaged(f"sums by the equation {brief(subscripts)}, which is none")
+        call.unsupported(f"sums by the equation {brief(subscripts)}, which is none")
     before, arrow, out = written.partition("->")
     terms = before.split(",")
     if len(terms) != len(operands):
-        call.damaged(f"sums {len(operands)} tensors by the equation {brief(subscripts)}")
+        call.unsupported(f"sums {len(operands)} tensors by the equation {brief(subscripts)}")
     if not arrow:
         once = sorted({letter for letter in before if before.count(letter) == 1} - set(".,"))
         out = _DOTS * (_DOTS in before) + "".join(once)
@@ -81,7 +81,7 @@ def tensordot(call: Call) -> Result:
         pairs = [list(range(ranks[0] - count, ranks[0])), list(range(count))]
     else:
         if len(given) != 2:
-            call.damaged(f"sums over axes={brief(given.tolist())}, not a list for each tensor")
+            call.unsupported(f"sums over axes={brief(given.tolist())}, not a list for each tensor")
         pairs = [np.atleast_1d(axes).tolist() for axes in given]
     axes = [
         [call.place("axes", axis, rank) for axis in entry] for entry, rank in zip(pairs, ranks, strict=True)
@@ -113,7 +113,7 @@ def contracted(
 ) -> Operand:
     """The sum over pairs of axes; what is left of the first, then of the second."""
     if len(first) != len(second):
-        call.damaged("sums over other numbers of axes of its two tensors")
+        call.unsupported("sums over other numbers of axes of its two tensors")
     letters = iter(ascii_letters)
     rows = [next(letters) for _ in range(_rank(left))]
     columns = [next(letters) for _ in range(_rank(right))]
@@ -163,7 +163,7 @@ def _folded(call: Call, equation: str, operands: Sequence[Operand]) -> Known:
     try:
         return Known(np.einsum(equation, *arrays))
     except (TypeError, ValueError) as error:
-        call.damaged(f"sums numbers in a way that cannot be: {str(error)[:120]}")
+        call.unsupported(f"sums numbers in a way that cannot be: {str(error)[:120]}")
 
 
 def _indexed(
@@ -180,7 +180,7 @@ def _indexed(
         default=0,
     )
     if most < 0 or most > len(free):
-        call.damaged("sums tensors of fewer axes than its equation has")
+        call.unsupported("sums tensors of fewer axes than its equation has")
     dotted = "".join(free[:most])
     spelled: list[str] = []
     sizes: dict[str, int | None] = {}
@@ -188,18 +188,18 @@ def _indexed(
         count = _rank(operand) - len(term.replace(_DOTS, ""))
         full = term.replace(_DOTS, dotted[most - count :] if count > 0 else "")
         if len(full) != _rank(operand) or "." in full or count < 0:
-            call.damaged(f"sums a tensor of {_rank(operand)} axes as {brief(term)}")
+            call.unsupported(f"sums a tensor of {_rank(operand)} axes as {brief(term)}")
         shape = operand.array.shape if isinstance(operand, Known) else (None, *operand.shape)
         for letter, size in zip(full, shape, strict=True):
             known = sizes.get(letter)
             one = letter in dotted and 1 in (known, size)
             if size is not None and known is not None and size != known and not one:
-                call.damaged(f"sums over an index of {known} and of {size}")
+                call.unsupported(f"sums over an index of {known} and of {size}")
             sizes[letter] = size if known is None or known == 1 else known
         spelled.append(full)
     made = out.replace(_DOTS, dotted)
     if "." in made or len(set(made)) < len(made) or not set(made) <= set(sizes):
-        call.damaged(f"makes {brief(out)} by an equation that has not all of it")
+        call.unsupported(f"makes {brief(out)} by an equation that has not all of it")
     return spelled, made, sizes
 
 

@@ -135,7 +135,7 @@ def extreme_place(operator: str) -> Function:
             call.mixes_pictures("looks for a place in all axes together")
         places = call.places("axis", x)
         if len(places) != 1:
-            call.damaged("looks along several axes")
+            call.unsupported("looks along several axes")
         tensor = call.step.node(operator, x.tensor, axis=x.axis(places[0]), keepdims=1)
         kept = left(x, places, number(call, tensor), keep=True)
         return kept if call.flag("keepdims") else without(call, kept, places)
@@ -160,7 +160,7 @@ def cumulated(call: Call) -> Result:
     call.raw("dtype")
     places = call.places("axis", x)
     if len(places) != 1:
-        call.damaged("sums up along several axes")
+        call.unsupported("sums up along several axes")
     axis = call.graph.integer(x.axis(places[0]))
     exclusive, reverse = int(call.flag("exclusive")), int(call.flag("reverse"))
     return call.step.like(x, call.step.node("CumSum", x.tensor, axis, exclusive=exclusive, reverse=reverse))
@@ -204,7 +204,7 @@ def top_k(call: Call) -> Result:
     x, k = call.graph.in_keras_order(call.value("x")), call.integer("k", 1)
     call.raw("sorted")
     if not x.rank or k < 1 or k > (x.shape[-1] or k):
-        call.damaged(f"takes the {k} largest of a shape of {x.shape}")
+        call.unsupported(f"takes the {k} largest of a shape of {x.shape}")
     values, places = call.step.outputs("TopK", 2, x.tensor, call.graph.integers([k]), axis=x.rank)
     shape = (*x.shape[:-1], k)
     return call.reread(values, shape), call.reread(number(call, places), shape)
