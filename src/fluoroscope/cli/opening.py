@@ -29,6 +29,8 @@ class NetworkOptions:
     ----------
     arch, config, replace
         As --arch, --config and --replace have them.
+    external
+        Other files that hold its weights.
     budget
         What the options of memory and time come to.
 
@@ -41,6 +43,7 @@ class NetworkOptions:
     arch: str | None = None
     config: str | None = None
     replace: Sequence[str] | None = None
+    external: Sequence[str] | None = None
     memory: str = "2G"
     work: float = 1e13
     expansion: int = 100
@@ -73,6 +76,7 @@ class NetworkOptions:
             arch=self.arch,
             config=self.config,
             replace=self._wishes(),
+            external=self.external or (),
             budget=self.budget,
             threads=self.threads,
             device=self.device,

@@ -238,6 +238,16 @@ FrameOption = Annotated[
         metavar="N", rich_help_panel=PICTURE, help="Frame of an animation, page of a TIFF, from 0 on."
     ),
 ]
+ExternalOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=RUNNING,
+        help="A file beside an .onnx model that holds its weights (model.onnx.data). No file is opened that "
+        "is not named.",
+        show_default=False,
+    ),
+]
 ForceOption = Annotated[
     bool,
     typer.Option(

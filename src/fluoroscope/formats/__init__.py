@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as with_files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
 from fluoroscope.formats.limits import Limits
 from fluoroscope.formats.live import InputShape, open_live
+from fluoroscope.formats.onnx_external import read_external
 from fluoroscope.formats.opened import Opened, opened_keras
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.devices import Device, Precision, execution
@@ -51,7 +53,7 @@ class Format:
     read
         From content, a name for the network, the budget, and what is said beside the file.
     additions
-        Whether anything can be said beside it: an architecture, or layers that others stand for.
+        Whether what is of Keras can be said beside it: an architecture, or layers that others stand for.
     """
 
     name: str
@@ -73,6 +75,7 @@ def open_network(
     precision: Precision = "float32",
     isolate: bool = False,
     input_shape: InputShape | None = None,
+    external: Sequence[str | os.PathLike[str]] = (),
 ) -> Network:
     """Open a trained network.
 
@@ -115,6 +118,9 @@ def open_network(
         Of what a live model takes, channels last, without batch: ``(224, 224, 3)``, or for a torch module a
         mapping of such by the names in its ``forward``. By default it is what the model says, or is found out
         by trying.
+    external
+        Files beside an ``.onnx`` file that hold its weights (``model.onnx.data``). What a model says of where
+        its weights lie is never followed, only compared with the files named here.
 
     Raises
     ------
@@ -143,15 +149,15 @@ def open_network(
             raise UsageError("isolate=True is for files; a live model runs where it lies, in this process.")
         if (device, precision) != ("cpu", "float32"):
             raise UsageError("device and precision are for files; a live model is computed where it lies.")
-        if config is not None or replace or arch is not None:
-            raise UsageError("arch, config and replace are for files, not for live models.")
+        if config is not None or replace or external or arch is not None:
+            raise UsageError("arch, config, replace and external are for files, not for live models.")
         return live
     path = None if isinstance(source, bytes) else _path(source)
     if arch is not None:
-        if isolate or config is not None or replace or (device, precision) != ("cpu", "float32"):
+        if isolate or config is not None or replace or external or (device, precision) != ("cpu", "float32"):
             raise UsageError(
                 "arch makes a live module, which runs in PyTorch and in this process: isolate, config, "
-                "replace, device and precision do not go with it."
+                "replace, external, device and precision do not go with it."
             )
         from fluoroscope.formats.architecture import open_weights
 
@@ -160,11 +166,14 @@ def open_network(
     if input_shape is not None:
         raise UsageError("input_shape is for live models: a file says what its network takes.")
     additions = _additions(config, replace, budget)
+    if external and not isolate:
+        additions = with_files(additions, external=read_external(external, budget))
     if isolate:
         from fluoroscope.formats.isolation import open_isolated
 
         options = {"threads": threads, "device": device, "precision": precision}
-        return open_isolated(source if isinstance(source, bytes) else None, path, budget, additions, options)
+        content = source if isinstance(source, bytes) else None
+        return open_isolated(content, path, budget, additions, options, external)
     data = source if isinstance(source, bytes) else read_file(Path(_path(source)), budget)
     return open_content(data, path, budget, additions, threads=threads, device=device, precision=precision)
 
@@ -196,7 +205,11 @@ def open_content(
     name = Path(path).stem if path is not None else "network"
     try:
         form = _recognise(data)
-        if additions and not form.additions:
+        if additions.external and form.additions:
+            raise UsageError(
+                f"{label} is of the format {form.name}: external is for the weights of ONNX files."
+            )
+        if additions.of_keras and not form.additions:
             raise UsageError(
                 f"{label} is of the format {form.name}: config and replace are for files of Keras."
             )
@@ -324,7 +337,7 @@ def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Addit
 def _read_onnx(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
     from fluoroscope.formats import onnx_file
 
-    file = onnx_file.read(data, name=name, budget=budget)
+    file = onnx_file.read(data, name=name, budget=budget, external=additions.external)
     graph = file.graph()
     free = any(None in entry.shape[1:] for entry in graph.inputs)
     return Opened(

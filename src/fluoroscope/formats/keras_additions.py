@@ -1,7 +1,8 @@
-"""What a user says beside a Keras file: its architecture, and what stands for layers that are not run."""
+"""What a user says beside a file: its architecture, what stands for layers that are not run, more files."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from fluoroscope.formats.keras_replace import Replacements
@@ -19,11 +20,16 @@ class Additions:
         That file in messages.
     replacements
         Layers that others stand for.
+    external
+        Files that hold weights of an ONNX model, by their paths.
     """
 
     architecture: bytes | None = None
     architecture_name: str = "(bytes)"
     replacements: Replacements = field(default_factory=Replacements)
+    external: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
-    def __bool__(self) -> bool:
+    @property
+    def of_keras(self) -> bool:
+        """Whether anything is said that only a Keras file has a use for."""
         return self.architecture is not None or bool(self.replacements)

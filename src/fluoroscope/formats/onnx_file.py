@@ -1,8 +1,8 @@
 """`.onnx` bytes to a `LayerGraph`: its nodes grouped into layers (`onnx_units` has the rule).
 
-Nothing outside the bytes is read (external data is refused), and no tensor is made before its size is known
-and within the budget: control flow is refused, and so are operators whose output's size would have to be
-computed from what is in the picture. Operators that are not run here stand in the table with the reason.
+Nothing is read but the bytes and files that the user named, and no tensor is made before its size is known
+and within the budget. Control flow and operators of others are never run; those are refused whose output's
+size would have to be computed from what is in the picture. What is not run is in the table, with the reason.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from fluoroscope.errors import DamagedFile, UnsupportedLayer, UsageError
+from fluoroscope.errors import DamagedFile, RefusedFile, UnsupportedLayer, UsageError
+from fluoroscope.formats.onnx_external import External
 from fluoroscope.formats.onnx_inputs import graph_input
 from fluoroscope.formats.onnx_operators import FAMILIES
-from fluoroscope.formats.onnx_parsing import parse
+from fluoroscope.formats.onnx_parsing import parse, why_not_run
 from fluoroscope.formats.onnx_quantized import dequantizing
 from fluoroscope.formats.onnx_rows import layer_rows
 from fluoroscope.formats.onnx_scopes import scopes
@@ -25,7 +26,7 @@ from fluoroscope.formats.onnx_trials import Subject, examine, pictured_tensors
 from fluoroscope.formats.onnx_units import Units
 from fluoroscope.formats.onnx_weights import constant, weight
 from fluoroscope.network.budget import Budget
-from fluoroscope.network.graph import LayerGraph
+from fluoroscope.network.graph import LayerGraph, LayerOutput
 from fluoroscope.network.nodes import reads, title
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ class OnnxFile:
         problems = _not_run(self.nodes)
         runnable = [node for node in self.nodes if problems.keys().isdisjoint(node.output)]
         where = scopes(self.nodes)
-        pictured = pictured_tensors(self.nodes, (entry.tensor for entry in inputs))
+        # What a branch or a stranger's operator makes may be of the picture, whatever it takes.
+        fed = {entry.tensor for entry in inputs} | problems.keys()
+        pictured = pictured_tensors(self.nodes, fed)
         units = Units(self.nodes, self.weights, pictured, self.outputs, where, self.layers)
         meant = dequantizing(runnable, (unit.tensor for unit in units.list))
         units.show({name: node.output[0] for name, node in meant.items()})
@@ -99,6 +102,7 @@ class OnnxFile:
             message = f"{self.name!r} cannot take pictures of {size[0]} x {size[1]}: {error}"
             raise UsageError(message) from error
         rows = layer_rows(self.nodes, units, where, self.weights, inputs, found)
+        _check_something_is_shown(rows, self.nodes)
         makers = {row.tensor: row.layer.name for row in rows}
         outputs = (makers.get(units.standing_for(name, makers)) for name in self.outputs)
         return LayerGraph(
@@ -114,7 +118,7 @@ class OnnxFile:
         )
 
 
-def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
+def read(data: bytes, *, name: str, budget: Budget, external: External | None = None) -> OnnxFile:
     """Read an ONNX model.
 
     Parameters
@@ -125,6 +129,8 @@ def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
         What to call the network if the file does not.
     budget
         Bound for every tensor.
+    external
+        Other files that weights may lie in.
 
     Raises
     ------
@@ -132,8 +138,9 @@ def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
         The file cannot be read, or not within the budget.
     """
     model, nodes, opset = parse(data)
+    files = external or {}
     graph = model.graph
-    weights = {tensor.name: weight(tensor, budget) for tensor in graph.initializer}
+    weights = {tensor.name: weight(tensor, budget, files) for tensor in graph.initializer}
     weights.update((node.output[0], constant(node, budget)) for node in nodes if node.op_type == "Constant")
     inputs = [value for value in graph.input if value.name not in weights]
     if not inputs:
@@ -151,11 +158,22 @@ def read(data: bytes, *, name: str, budget: Budget) -> OnnxFile:
     )
 
 
+def _check_something_is_shown(rows: Sequence[LayerOutput], nodes: Sequence[onnx.NodeProto]) -> None:
+    """Refuse a network of which nothing can be had, with the first reason."""
+    inner = [row for row in rows if row.layer.family != "input"]
+    not_run = [node for node in nodes if why_not_run(node) is not None]
+    if not_run and inner and all(row.tensor is None for row in inner):
+        foreign = all(node.domain for node in not_run)
+        error = UnsupportedLayer if foreign else RefusedFile
+        raise error(f"Nothing of this network can be shown: {inner[0].layer.problem}")
+
+
 def _not_run(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
     """Tensors made by operators that are not run here, or of such tensors -> why they cannot be had."""
     problems: dict[str, str] = {}
     for node in nodes:
         reason = next((problems[name] for name in reads(node) if name in problems), None)
+        reason = reason or why_not_run(node)
         if reason is None and node.op_type not in FAMILIES:
             reason = f"node {title(node)} is of an operator that is not run here."
         if reason is not None:

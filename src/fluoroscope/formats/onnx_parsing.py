@@ -12,6 +12,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, RefusedFile, UnknownFormat, UnsupportedLayer
+from fluoroscope.formats.onnx_functions import inlined
 from fluoroscope.formats.onnx_operators import BOUNDS
 from fluoroscope.formats.onnx_wire import decoded_size
 from fluoroscope.network.nodes import reads, title
@@ -47,7 +48,8 @@ def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     Returns
     -------
     model, nodes, opset
-        The nodes are in topological order, all of ONNX's own domain, which is written "".
+        The nodes are in topological order; ONNX's own domain is written "". Those of others, and control
+        flow, are there too: `why_not_run` tells. Functions are put in where they are called.
 
     Raises
     ------
@@ -56,6 +58,9 @@ def parse(data: bytes) -> tuple[onnx.ModelProto, list[onnx.NodeProto], int]:
     model = decode(data)
     _check_counts(model)
     opset = _check_dialect(model)
+    if model.functions:
+        model = inlined(model, nodes=MOST_NODES, size=2 * len(data) + _ROOM, opset=opset)
+        _check_counts(model)
     for node in model.graph.node:
         # Optional tensors that are left out at the end need no place; onnxruntime 1.31 crashes over some.
         for tensors in (node.input, node.output):
@@ -138,18 +143,26 @@ def _check_dialect(model: onnx.ModelProto) -> int:
             f"This model uses ONNX operator set {opset}; {OLDEST_OPSET} to {onnx_opset_version()} can be "
             "run. onnx.version_converter brings it to one of these."
         )
-    foreign = sorted({node.domain for node in model.graph.node} - _DOMAINS)
-    if foreign or model.functions:
-        names = ", ".join(_short(name) for name in foreign or [f.name for f in model.functions])
-        raise UnsupportedLayer(
-            f"This model uses operators outside standard ONNX ({names[:500]}), which are not run. "
-            "Export it again with standard operators only."
-        )
     if model.graph.sparse_initializer:
         raise UnsupportedLayer(
             "This model has sparse weights, which are not read. Export it with dense ones."
         )
     return opset
+
+
+def why_not_run(node: onnx.NodeProto) -> str | None:
+    """Why a node is never run, whatever it takes; None for ONNX's own operators that are no control flow."""
+    if node.domain not in _DOMAINS:
+        return (
+            f"node {title(node)} is of an operator outside standard ONNX ({_short(node.domain)}), which is "
+            "not run. Export the network with standard operators only."
+        )
+    if any(attribute.type in _SUBGRAPHS for attribute in node.attribute):
+        return (
+            f"node {title(node)} is control flow: what it would cost cannot be known before running it. "
+            "Export the network without loops and branches."
+        )
+    return None
 
 
 def _check_node(node: onnx.NodeProto) -> None:
@@ -160,22 +173,23 @@ def _check_node(node: onnx.NodeProto) -> None:
         raise DamagedFile(f"Node {title(node)} makes nothing, or is of no type.")
     if max(len(node.input), len(node.output), len(node.attribute)) > _MOST_OF_A_NODE:
         raise DamagedFile(f"Node {title(node)} takes or makes more than {_MOST_OF_A_NODE:,} tensors.")
-    if any(attribute.type in _SUBGRAPHS for attribute in node.attribute):
-        raise RefusedFile(
-            f"Node {title(node)} is control flow: what it would cost cannot be known before running it. "
-            "Export the network without loops and branches."
-        )
+    if why_not_run(node) is not None:
+        return
     for attribute in node.attribute:
         # onnxruntime would print what it cannot decode, and start anew.
         if not all(word.isascii() for word in (attribute.s, *attribute.strings)):
             raise DamagedFile(
                 f"Node {title(node)} has the setting {attribute.name} {attribute.s[:_MOST_SHOWN]!r}."
             )
+        # ONNX's checker would look for the file.
         if any(
             tensor.data_location == TensorProto.EXTERNAL or tensor.external_data
             for tensor in (attribute.t, *attribute.tensors)
         ):
-            raise RefusedFile(f"A value of node {title(node)} lies in another file. {ONE_FILE}")
+            raise RefusedFile(
+                f"A setting of node {title(node)} lies in another file. It is not opened: only weights are "
+                "read from files beside the model. Save the model as one file."
+            )
         low, high = BOUNDS.get(attribute.name, (-inf, inf))
         wrong = [number for number in _numbers(attribute) if not low <= number <= high]
         if wrong:
@@ -189,12 +203,6 @@ def _numbers(attribute: onnx.AttributeProto) -> Sequence[float]:
     return kinds.get(attribute.type, [])
 
 
-ONE_FILE = (
-    "Only the file named is read: save the model as one file (onnx.save with save_as_external_data=False)."
-)
-"""What to do about a model in several files."""
-
-
 def _check_schemas(nodes: Sequence[onnx.NodeProto], opset: int) -> None:
     """Hold each node against its operator's schema: types of attributes, numbers of inputs and outputs."""
     from onnx import checker, helper
@@ -203,6 +211,8 @@ def _check_schemas(nodes: Sequence[onnx.NodeProto], opset: int) -> None:
     context.ir_version = helper.VERSION_TABLE[-1][1]
     context.opset_imports = {"": opset}
     for node in nodes:
+        if why_not_run(node) is not None:
+            continue
         node.domain = ""
         try:
             checker.check_node(node, context)

@@ -147,7 +147,7 @@ class _Table:
 
     def add_node(self, node: onnx.NodeProto) -> None:
         takes = tuple(dict.fromkeys(name for tensor in node.input for name in self._sources.get(tensor, ())))
-        if not takes:
+        if not takes and id(node) not in self._units:
             parts = [self._made_of.get(name, frozenset[str]()) for name in _parameters_of(node)]
             made_of = frozenset[str]().union(*parts)
             self._made_of.update((name, made_of) for name in node.output if name)

@@ -180,7 +180,9 @@ class Units:
 
     def _sees(self, node: onnx.NodeProto) -> bool:
         """Whether a node computes something of what is in the picture."""
-        return node.op_type not in SHAPE_ONLY and any(name in self._pictured for name in reads(node))
+        return node.op_type not in SHAPE_ONLY and any(
+            name in self._pictured for name in (*reads(node), *node.output)
+        )
 
     def _composed(
         self, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, NDArray[Any]]
@@ -293,7 +295,7 @@ class Units:
         return not self._where.telling or (bool(scope) and scope == self._where.of(after.main).scope)
 
     def _joins(self, after: _Step, step: _Step, family: str) -> bool:
-        if after.kind == "Mul" and step.kind in _OF_WHOLE_NUMBERS:
+        if after.kind in ("Add", "Mul") and step.kind in _OF_WHOLE_NUMBERS:
             return True
         # What is multiplied with what comes from the picture too is no dense layer; what is added, a sum.
         several = len(step.nodes) == 1 and self._variables(step) > 1 and step.kind not in _OF_WHOLE_NUMBERS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fluoroscope.errors import DamagedFile, RefusedFile, UnsupportedLayer
-from fluoroscope.formats.onnx_parsing import ONE_FILE
+from fluoroscope.errors import DamagedFile, UnsupportedLayer
+from fluoroscope.formats.onnx_external import External, values_elsewhere
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.nodes import title
 
@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 _LARGEST_SIZE = 2**31
 
 
-def weight(tensor: onnx.TensorProto, budget: Budget) -> NDArray[Any]:
+def weight(tensor: onnx.TensorProto, budget: Budget, external: External) -> NDArray[Any]:
     """A tensor's values, contiguous, after its declared size is checked against the budget and what is there.
+
+    Parameters
+    ----------
+    external
+        Files that its values may lie in.
 
     Raises
     ------
     DamagedFile
         It holds other data than it declares.
     RefusedFile
-        Its values lie in another file.
+        Its values lie in a file that was not named.
     UnsupportedLayer
         Of a type that is no number NumPy knows.
     BudgetExceeded
@@ -36,8 +41,6 @@ def weight(tensor: onnx.TensorProto, budget: Budget) -> NDArray[Any]:
     from onnx import TensorProto, helper, numpy_helper
 
     label = repr(tensor.name)
-    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
-        raise RefusedFile(f"Weight {label} lies in another file. {ONE_FILE}")
     try:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
     except (KeyError, TypeError) as error:
@@ -48,6 +51,9 @@ def weight(tensor: onnx.TensorProto, budget: Budget) -> NDArray[Any]:
     budget.allow(declared, f"Weight {label}")
     if dtype.kind not in "fiub":
         raise UnsupportedLayer(f"Weight {label} is of type {dtype}, which is not shown.")
+    if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+        content = values_elsewhere(tensor, f"Weight {label}", declared, external)
+        return np.frombuffer(content, dtype.newbyteorder("<")).astype(dtype, copy=False).reshape(tensor.dims)
     try:
         array = np.asarray(numpy_helper.to_array(tensor))
     except (ValueError, TypeError, OverflowError) as error:
@@ -63,7 +69,7 @@ def constant(node: onnx.NodeProto, budget: Budget) -> NDArray[Any]:
     """The value of a Constant node, as `weight`."""
     for attribute in node.attribute:
         if attribute.name == "value":
-            return weight(attribute.t, budget)
+            return weight(attribute.t, budget, {})
         if attribute.name == "value_float":
             return np.array(attribute.f, np.float32)
         if attribute.name == "value_floats":

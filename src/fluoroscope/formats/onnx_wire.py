@@ -37,10 +37,11 @@ def decoded_size(data: bytes, descriptor: Any, *, limit: int) -> int:
         at, end, message = pending.pop()
         kinds = fields.setdefault(message.full_name, message.fields_by_number)
         while at < end and total <= limit:
-            tag, at = _varint(data, at, end)
+            # Most numbers are of one byte: a call for each would take most of the time.
+            tag, at = (data[at], at + 1) if data[at] < 128 else _varint(data, at, end)
             wire, field = tag & 7, kinds.get(tag >> 3)
             if wire == 2:
-                size, at = _varint(data, at, end)
+                size, at = (data[at], at + 1) if at < end and data[at] < 128 else _varint(data, at, end)
                 if size > end - at:
                     break
                 if field is None:
