@@ -46,6 +46,10 @@ def test_every_layer_of_keras_1_is_on_it(tool: dict[str, Any]):
     assert len(listed) == 65
 
 
+def test_every_layer_is_translated_or_refused_with_a_reason(tool: dict[str, Any]):
+    assert not [kind for kind, done, *_ in tool["rows"]() if done.startswith("not translated")]
+
+
 def test_nothing_is_both_translated_and_refused():
     assert not TABLE.keys() & (REFUSED.keys() | PARTS.keys())
     assert not ALIASES.keys() & (TABLE.keys() | REFUSED.keys())
