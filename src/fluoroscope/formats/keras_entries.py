@@ -123,7 +123,7 @@ def _with_batch(shape: Any) -> list[Any] | None:
 
 def _dimensions(class_name: str, own: JsonObject) -> list[Any] | None:
     """From ``input_dim`` and ``input_length``; an Embedding's ``input_dim`` is the size of its vocabulary."""
-    if class_name == "Embedding":
+    if class_name in ("Embedding", "ReversibleEmbedding"):
         return [None, own.get("input_length")]
     size, length = own.get("input_dim"), own.get("input_length")
     if size is None:

@@ -170,7 +170,7 @@ def _fields(
     """A config's values settled: one spelling for each, training's left out; and what is not understood."""
     kept = (name for name in given if name not in _NOT_OPTIONS and not name.endswith(_FOR_TRAINING))
     fields = {name: given[name] for name in kept}
-    if kind != "Embedding":
+    if kind not in ("Embedding", "ReversibleEmbedding"):
         # The shape of the input in other words; an Embedding's is the size of its vocabulary.
         fields.pop("input_dim", None)
         fields.pop("input_length", None)
