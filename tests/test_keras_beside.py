@@ -270,3 +270,17 @@ def test_the_commands_take_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         done = CliRunner().invoke(app, [*words.split(), "--config", "small.json"])
         assert done.exit_code == 0, done.output
         assert CliRunner().invoke(app, words.split()).exit_code == 3
+
+
+def test_a_process_of_its_own_gets_both(tmp_path: Path) -> None:
+    keras = framework("tf_keras")
+    model = small(keras)
+    weights, config = written(keras, model, tmp_path, ".h5")
+    network = fs.open_network(weights, config=config, replace={"norm": "Identity"}, isolate=True)
+    here = fs.open_network(weights, config=config, replace={"norm": "Identity"})
+    batch = pictures(model)[0]
+    np.testing.assert_array_equal(
+        network.run(batch, ["answer"])["answer"], here.run(batch, ["answer"])["answer"]
+    )
+    assert network.provenance.notes == here.provenance.notes
+    network.close()  # pyright: ignore[reportAttributeAccessIssue]

@@ -70,8 +70,12 @@ class GroupWeights:
         WeightMismatch
             Another number of layers with weights; the message names the first that differs.
         """
-        layers = [node.name for node in root.layers if any(map(self._has_weights, node.leaves()))]
         groups = [name for name in self._groups if self._names(name)]
+        layers = [
+            node.name
+            for node in root.layers
+            if any(map(self._has_weights, node.leaves())) or (node.name in groups and self._is_opaque(node))
+        ]
         if set(layers) == set(groups):
             return False
         if len(layers) != len(groups):
@@ -141,6 +145,12 @@ class GroupWeights:
 
     def _has_weights(self, layer: LayerNode) -> bool:
         return bool(known_variables(layer, self._major))
+
+    def _is_opaque(self, node: LayerNode | ModelNode) -> bool:
+        """Whether its weights may be unknown: a class of the author's, or what a user put in its place."""
+        return isinstance(node, LayerNode) and (
+            node.asked is not None or known_variables(node, self._major) is None
+        )
 
     def _names(self, group: str) -> list[str]:
         attributes = self._file.attributes(f"{self._prefix}/{group}".lstrip("/"))
