@@ -148,6 +148,13 @@ def _divide(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | N
     return a // b if (a >= 0).all() and (b > 0).all() else None
 
 
+def _modulo(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None:
+    a, b = _given(arrays, 0), _given(arrays, 1)
+    # With fmod the sign is the dividend's; without, as in NumPy, the divisor's. Fractions are always fmod.
+    whole = a.dtype.kind in "iu" and b.dtype.kind in "iu" and (b != 0).all()
+    return np.mod(a, b) if whole and not integer(node, "fmod", 0) else None
+
+
 def _reshape(node: onnx.NodeProto, arrays: Sequence[_Array | None]) -> _Array | None:
     array, shape = _given(arrays, 0), _given(arrays, 1).tolist()
     if integer(node, "allowzero", 0) == 0:
@@ -241,6 +248,7 @@ FOLDABLE: dict[str, _Rule] = {
     "Tile": _tile,
     "ReduceProd": _product,
     "Div": _divide,
+    "Mod": _modulo,
     "Identity": _by(np.array),
     "Add": _by(np.add),
     "Sub": _by(np.subtract),
