@@ -8,9 +8,9 @@ import numpy as np
 
 from fluoroscope.formats.keras_translate.builder import Value
 from fluoroscope.formats.keras_translate.known import Known, Operand, settled, shape_of
-from fluoroscope.formats.keras_translate.operations.arranging import REST, picked
 from fluoroscope.formats.keras_translate.operations.call import Call, Result
 from fluoroscope.formats.keras_translate.operations.elementwise import number
+from fluoroscope.formats.keras_translate.operations.repeating import REST, picked
 from fluoroscope.formats.keras_translate.options import brief
 from fluoroscope.network.protocol import Shape
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from fluoroscope.formats.keras_translate.functions import NAMED
-from fluoroscope.formats.keras_translate.operations import arranging, imaging, indexing, multiplying, reducing
+from fluoroscope.formats.keras_translate.operations import (
+    arranging,
+    imaging,
+    indexing,
+    joining,
+    multiplying,
+    reducing,
+    repeating,
+)
 from fluoroscope.formats.keras_translate.operations import elementwise as each
 from fluoroscope.formats.keras_translate.operations.call import Call, Result
 from fluoroscope.network.protocol import Family
@@ -155,17 +163,17 @@ _MOVED = {
     "moveaxis": arranging.move_axis,
     "squeeze": arranging.squeeze,
     "expand_dims": arranging.expand_dims,
-    "split": arranging.split,
-    "split_sizes": arranging.split_sizes,
-    "unstack": arranging.unstack,
-    "tile": arranging.tile,
-    "repeat": arranging.repeat,
-    "pad": arranging.pad,
-    "flip": arranging.flip,
-    "roll": arranging.roll,
-    "rot90": arranging.rotated,
-    "tril": arranging.triangle(upper=False),
-    "triu": arranging.triangle(upper=True),
+    "split": joining.split,
+    "split_sizes": joining.split_sizes,
+    "unstack": joining.unstack,
+    "tile": repeating.tile,
+    "repeat": repeating.repeat,
+    "pad": repeating.pad,
+    "flip": repeating.flip,
+    "roll": repeating.roll,
+    "rot90": repeating.rotated,
+    "tril": repeating.triangle(upper=False),
+    "triu": repeating.triangle(upper=True),
     "zeros": arranging.filled(0.0),
     "ones": arranging.filled(1.0),
     "full": arranging.filled(None),
@@ -191,10 +199,10 @@ FUNCTIONS: Mapping[str, Function] = {
         _of(
             "merge",
             {
-                "concatenate": arranging.concatenate,
-                "stack": arranging.stack,
-                "hstack": arranging.stacked_along(1),
-                "dstack": arranging.stacked_along(2),
+                "concatenate": joining.concatenate,
+                "stack": joining.stack,
+                "hstack": joining.stacked_along(1),
+                "dstack": joining.stacked_along(2),
             },
         )
     ),
