@@ -369,6 +369,25 @@ class TestBatches:
         third = network.run(picture(16, 16), ["stem"])["stem"]
         assert third.__array_interface__["data"][0] == address
 
+    def test_what_is_handed_on_is_copied_once_and_again_when_it_was_overwritten(self) -> None:
+        class Hands(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.conv = nn.Conv2d(3, 2, 1)
+                self.one, self.two, self.three = nn.Identity(), nn.Identity(), nn.Identity()
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                x = self.two(self.one(self.conv(x)))
+                x.add_(1)
+                return self.three(x)
+
+        network = fs.open_network(Hands(), input_shape=(4, 4, 3))
+        values = network.run(picture(4, 4), ["conv", "one", "two", "add", "three"])
+        np.testing.assert_array_equal(values["two"], values["conv"])
+        np.testing.assert_array_equal(values["three"], values["conv"] + 1)
+        assert np.shares_memory(values["one"], values["two"])
+        assert not np.shares_memory(values["two"], values["three"])
+
     def test_a_network_is_let_go_of(self) -> None:
         network = fs.open_network(torch_models.Cnn(), input_shape=(16, 16, 3))
         values = network.run(picture(16, 16), ["stem"])["stem"]

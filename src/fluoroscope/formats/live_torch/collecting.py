@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from fluoroscope.errors import UsageError
 from fluoroscope.formats.live_torch.attention import Weights
-from fluoroscope.formats.live_torch.layout import filled
+from fluoroscope.formats.live_torch.layout import Layout, filled
 from fluoroscope.formats.live_torch.pool import Pool
 from fluoroscope.formats.live_torch.tracing import Row
 from fluoroscope.formats.live_torch.values import outputs_in
@@ -49,6 +50,8 @@ class Collector:
         self._wanted = wanted
         self._pictures = pictures
         self._pool = pool
+        # The tensor copied last, how often it was written to by then, its layout, and the copy.
+        self._last: tuple[weakref.ref[torch.Tensor], int, Layout, FloatArray] | None = None
 
     def wants(self, name: str) -> bool:
         return name in self._wanted
@@ -92,8 +95,20 @@ class Collector:
                 "opened: its forward depends on what it sees. Open it again: open_network(model, "
                 "input_shape=...)."
             )
+        # A module may return the very tensor it was given (Identity, Dropout): one copy is enough.
+        known = self._last
+        same = known is not None and known[0]() is tensor and not tensor.is_inference()
+        if known is not None and same and known[1:3] == (tensor._version, layout):
+            self._store(name, known[3])
+            return
         first = layout.canonical(tensor)
-        array, self.values[name] = self._pool.take(first.shape)
+        array, kept = self._pool.take(first.shape)
         filled(array, first)
+        version = -1 if tensor.is_inference() else tensor._version
+        self._last = (weakref.ref(tensor), version, layout, kept)
+        self._store(name, kept)
+
+    def _store(self, name: str, array: FloatArray) -> None:
+        self.values[name] = array
         if len(self.values) == len(self._wanted):
             raise Complete
