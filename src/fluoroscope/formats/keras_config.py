@@ -81,6 +81,9 @@ def read_config(
     notes += reader.replaced
     notes += [f"dtype policy {name}: computed here in float32" for name in sorted(policies)]
     notes += dict.fromkeys(leaf.note for leaf in root.leaves() if leaf.note is not None)
+    stateful = [layer.name for layer in root.leaves() if layer.config.get("stateful")]
+    if stateful:
+        notes.append(f"stateful layers start from zeros for every picture: {', '.join(stateful[:5])[:200]}")
     return root, tuple(notes)
 
 

@@ -16,6 +16,8 @@ Array = NDArray[Any]
 _FLIPPED = re.compile(r"Conv[123]D|Conv2DTranspose|ConvLSTM2D")
 _IMAGE_KERNELS = frozenset({"Conv2D", "Conv3D", "Conv2DTranspose", "SeparableConv2D"})
 _OLD_CONV1D_RANK = 4
+_CUDNN = {"CuDNNGRU": 3, "CuDNNLSTM": 4}
+"""Old layers for cuDNN, and how many gates they have."""
 
 
 _GATES = {"LSTM": (0, 2, 1, 3), "ConvLSTM2D": (0, 2, 1, 3), "GRU": (0, 1, 2)}
@@ -63,6 +65,8 @@ def modern_layout(
     WeightMismatch
         A kernel of another rank than its kind has.
     """
+    if kind in _CUDNN and {"kernel", "recurrent_kernel", "bias"} <= weights.keys():
+        weights = _from_cudnn(label, kind, weights)
     laid = dict(weights)
     for name, array in weights.items():
         if not name.endswith("kernel"):
@@ -75,6 +79,26 @@ def modern_layout(
             array = np.flip(array, tuple(range(array.ndim - 2)))
         laid[name] = array
     return laid
+
+
+def _from_cudnn(label: str, kind: str, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """cuDNN has each gate's matrix transposed, and a bias for either matrix.
+
+    Source: ``_convert_rnn_weights`` in ``keras/engine/saving.py`` of Keras 2.3.
+    """
+    gates = _CUDNN[kind]
+    kernel, recurrent, bias = weights["kernel"], weights["recurrent_kernel"], weights["bias"]
+    fits = kernel.ndim == recurrent.ndim == 2 and bias.ndim == 1
+    if not fits or kernel.shape[1] % gates or recurrent.shape[1] % gates or bias.size % (2 * gates):
+        raise WeightMismatch(f"The weights of layer {label[:80]!r} are not laid out as those of a {kind}.")
+    kernels = [own.T.reshape(own.shape, order="F") for own in np.split(kernel, gates, axis=1)]
+    inner = [own.T for own in np.split(recurrent, gates, axis=1)]
+    both = bias.reshape(2, -1)
+    return {
+        "kernel": np.concatenate(kernels, 1),
+        "recurrent_kernel": np.concatenate(inner, 1),
+        "bias": both.sum(0) if kind == "CuDNNLSTM" else both,
+    }
 
 
 def _conv1d(label: str, config: Mapping[str, Any], array: Array) -> Array:
