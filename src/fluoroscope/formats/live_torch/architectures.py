@@ -180,7 +180,7 @@ def _imported(library: str) -> Any:
     except (ImportError, RuntimeError) as error:
         raise MissingDependency(
             f"{library} is installed, but does not go with torch {torch.__version__}: {error}. "
-            f"{_INSTALL[library]}."
+            f"{_INSTALL['torchvision']}."
         ) from error
 
 
