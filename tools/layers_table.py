@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from fluoroscope.formats import keras_1
+from fluoroscope.formats.keras_functions import GRAPH, OPERATIONS, is_function
 from fluoroscope.formats.keras_layers import ALIASES
 from fluoroscope.formats.keras_refused import PARTS, REFUSED
 from fluoroscope.formats.keras_translate import core
@@ -60,6 +61,15 @@ same way.
 
 | layer | what is done | Keras | family | how |
 |---|---|---|---|---|
+"""
+
+FUNCTIONS = """
+## Functions
+
+What code does with tensors between layers (`x + y`, `x[:, 0]`, `keras.ops.mean(x)`, `tf.nn.relu(x)`) is
+listed among the layers too. These are translated; `tf.shape(x)` and what is computed from it are numbers, not
+rows. What would mix the pictures of a batch is refused. Names of TensorFlow 1 (`tf.compat.v1...`) mean the
+same.
 """
 
 
@@ -146,8 +156,29 @@ def page() -> str:
     head = HEAD.format(
         keras=library("keras").__version__, tf_keras=library("tf_keras").__version__, counts=counts
     )
-    return head + "".join(
+    table = "".join(
         f"| `{name}` | {done} | {versions} | {kind} | {how} |\n" for name, done, versions, kind, how in listed
+    )
+    return f"{head}{table}{functions()}"
+
+
+def functions() -> str:
+    """The functions that files list among their layers, by what their rows are called."""
+    kinds = sorted(filter(is_function, TABLE), key=str.lower)
+    nodes = [kind for kind in kinds if kind.startswith(GRAPH)]
+    names = {
+        "Keras 3": [kind for kind in kinds if kind.startswith(OPERATIONS)],
+        "tf.keras": [kind for kind in kinds if kind not in nodes and not kind.startswith(OPERATIONS)],
+        "Keras on TensorFlow 1.15 to 2.3": nodes,
+    }
+    # TensorFlow's older names mean the same, but for pictures' sizes.
+    listed = {
+        library: [kind for kind in found if not kind.startswith("tf.compat.v1.") or "image" in kind]
+        for library, found in names.items()
+    }
+    return FUNCTIONS + "".join(
+        f"\n**{library}** ({len(found)}): {', '.join(f'`{kind}`' for kind in found)}.\n"
+        for library, found in listed.items()
     )
 
 

@@ -163,5 +163,8 @@ _NOW: Mapping[str, Spelling] = {
     }.items()
 }
 
-TENSORFLOW: Mapping[str, Spelling] = {**{f"{_OLD_NAMES}{name}": _NOW[name] for name in _NOW}, **_NOW}
+TENSORFLOW: Mapping[str, Spelling] = {
+    **{f"{_OLD_NAMES}{name}": _NOW[name] for name in _NOW if not name.startswith(_OLD_NAMES)},
+    **_NOW,
+}
 """TensorFlow's functions, by their public names without ``tf.``."""
