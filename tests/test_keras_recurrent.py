@@ -251,3 +251,24 @@ def test_channels_first_convolving(tmp_path: Path) -> None:
     np.testing.assert_allclose(
         network.run(batch, ["it"])["it"], np.asarray(last(batch)), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(("framework_name", "suffix"), FILES)
+def test_a_model_for_each_picture_of_a_film(framework_name: str, suffix: str, tmp_path: Path) -> None:
+    """Each of its layers has a row, over all pictures, as the model computes it of each."""
+    keras = framework(framework_name)
+    layers = keras.layers
+    picture, film = keras.Input((8, 9, 3)), keras.Input((4, 8, 9, 3))
+    value = layers.Conv2D(5, 3, activation="relu", name="conv")(picture)
+    value = layers.BatchNormalization(name="bn")(value)
+    value = layers.Add(name="add")([value, layers.Dropout(0.5, name="drop")(value)])
+    cnn = keras.Model(picture, layers.GlobalAveragePooling2D(name="mean")(value), name="cnn")
+    frames = layers.TimeDistributed(cnn, name="frames")(film)
+    model = randomise(keras.Model(film, layers.LSTM(4, name="lstm")(frames)))
+    network = check(framework_name, model, tmp_path / f"m{suffix}")
+    (batch,) = pictures(model)
+    inner = reference(keras, cnn, [batch.reshape(-1, 8, 9, 3)])
+    results = network.run(batch, [f"frames/cnn/{name}" for name in inner])
+    for name, expected in inner.items():
+        found = results[f"frames/cnn/{name}"]
+        np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-5, atol=1e-5)

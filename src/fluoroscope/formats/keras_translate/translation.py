@@ -313,6 +313,10 @@ class _Translation:
             if value.tensor in step.made and value.tensor not in named and call.name:
                 wanted = call.name if index == 0 else self._builder.unique(output_name(call.name, index))
                 named[value.tensor] = self._named(value.tensor, wanted, begun)
+        # The last layer of a model in a wrapper can show what the wrapper makes.
+        self._inner_rows = [
+            replace(row, tensor=row.tensor and named.get(row.tensor, row.tensor)) for row in self._inner_rows
+        ]
         self._values[call.name] = tuple(
             replace(value, tensor=named.get(value.tensor, value.tensor))
             if isinstance(value, Value)
