@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import fluoroscope as fs
 from cli_toy import run, write_picture
 from fluoroscope.cli.app import COMMANDS, app
 from fluoroscope.cli.help import EXAMPLES
+from torch_models import timm
 
 MANUAL = Path(__file__).parents[1] / "docs" / "cli.md"
 _BLOCK = re.compile(r"(<!-- help: ?(\w*) -->\n```text\n)(.*?)(```\n)", re.DOTALL)
@@ -49,6 +51,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     shutil.copy(fs.demo.network_path(), folder / "model.h5")
     shutil.copy(fs.demo.image_path(), folder / "picture.jpeg")
+    torch.save(timm("resnet18").state_dict(), folder / "weights.pth")
     (folder / "pictures").mkdir()
     for seed in range(2):
         write_picture(folder / "pictures" / f"{seed}.png", seed=seed)
