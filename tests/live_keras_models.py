@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from fluoroscope.errors import NetworkError
-from fluoroscope.formats.live_keras import open_model
-from fluoroscope.formats.live_keras.network import LiveKeras
+from fluoroscope.formats.live.keras import open_model
+from fluoroscope.formats.live.keras.network import LiveKeras
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Network

@@ -24,7 +24,7 @@ from fluoroscope.errors import (
     UnknownFormat,
     WeightMismatch,
 )
-from fluoroscope.formats.hdf5_file import Hdf5File
+from fluoroscope.formats.hdf5.file import Hdf5File
 from fluoroscope.formats.limits import Limits
 
 Write = Callable[[h5py.File], Any]

@@ -30,8 +30,9 @@ from fluoroscope.errors import (
     RefusedFile,
     WeightMismatch,
 )
-from fluoroscope.formats import keras_archive, keras_hdf5
-from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.keras import archive as keras_archive
+from fluoroscope.formats.keras import hdf5 as keras_hdf5
+from fluoroscope.formats.keras.model import KerasModel
 from fluoroscope.formats.limits import Limits
 
 Config = dict[str, Any]

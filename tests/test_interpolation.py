@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS, interpolation, tap_count
+from fluoroscope.formats.keras.translate.interpolation import INTERPOLATIONS, interpolation, tap_count
 
 SIZES = st.integers(1, 90)
 METHODS = st.sampled_from(sorted(INTERPOLATIONS))

@@ -19,9 +19,9 @@ import pytest
 import fluoroscope
 import keras_zoo as zoo
 from fluoroscope.errors import BudgetExceeded, DamagedFile, RefusedFile, WeightMismatch
-from fluoroscope.formats import keras_archive
-from fluoroscope.formats.keras_model import KerasLayer, KerasModel
-from fluoroscope.formats.keras_zip import Archive
+from fluoroscope.formats.keras import archive as keras_archive
+from fluoroscope.formats.keras.model import KerasLayer, KerasModel
+from fluoroscope.formats.keras.zip import Archive
 from fluoroscope.formats.limits import Limits
 from keras_conformance import FRAMEWORKS, framework, pictures, save
 
@@ -94,7 +94,7 @@ def test_what_the_file_says_of_itself(framework_name: str, written: Any) -> None
 
 
 def test_both_formats_hold_the_same(written: Any, tmp_path: Path) -> None:
-    from fluoroscope.formats import keras_hdf5
+    from fluoroscope.formats.keras import hdf5 as keras_hdf5
 
     model, path = written("keras", "frozen_layers")
     one, other = opened(path), keras_hdf5.read(save(model, tmp_path / "m.h5").read_bytes())

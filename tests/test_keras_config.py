@@ -16,12 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fluoroscope.errors import BudgetExceeded, DamagedFile, FluoroscopeError, UnsupportedLayer
-from fluoroscope.formats import keras_activations, keras_lambda, keras_layers
-from fluoroscope.formats.keras_arguments import Arguments, Place
-from fluoroscope.formats.keras_config import keras_major, read_config
-from fluoroscope.formats.keras_graph import Unfolded, unfold
-from fluoroscope.formats.keras_json import parse, plain
-from fluoroscope.formats.keras_tree import LayerNode
+from fluoroscope.formats.keras import activations as keras_activations
+from fluoroscope.formats.keras import lambda_hints as keras_lambda
+from fluoroscope.formats.keras import layers as keras_layers
+from fluoroscope.formats.keras.arguments import Arguments, Place
+from fluoroscope.formats.keras.config import keras_major, read_config
+from fluoroscope.formats.keras.graph import Unfolded, unfold
+from fluoroscope.formats.keras.json import parse, plain
+from fluoroscope.formats.keras.tree import LayerNode
 from fluoroscope.formats.limits import Limits
 
 Config = dict[str, Any]

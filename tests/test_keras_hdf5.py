@@ -17,8 +17,9 @@ import pytest
 import fluoroscope
 import keras_zoo as zoo
 from fluoroscope.errors import DamagedFile, UnknownFormat, WeightMismatch
-from fluoroscope.formats import hdf5_signature, keras_hdf5
-from fluoroscope.formats.keras_model import KerasModel
+from fluoroscope.formats.hdf5 import signature as hdf5_signature
+from fluoroscope.formats.keras import hdf5 as keras_hdf5
+from fluoroscope.formats.keras.model import KerasModel
 from keras_1_files import Array, Groups, keras_1_file
 from keras_conformance import FRAMEWORKS, framework, pictures, save
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fluoroscope.formats.keras_tree import LayerNode
-from fluoroscope.formats.keras_weights import layer_weights
+from fluoroscope.formats.keras.tree import LayerNode
+from fluoroscope.formats.keras.weights import layer_weights
 from keras_conformance import framework
 
 UNITS, FEATURES = 3, 5

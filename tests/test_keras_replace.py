@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 import fluoroscope as fs
 from fluoroscope.cli.app import app
 from fluoroscope.errors import UsageError, WeightMismatch
-from fluoroscope.formats.keras_replace import Replacement, parse_replacements, split_option
-from fluoroscope.formats.keras_translate.table import TABLE
+from fluoroscope.formats.keras.replace import Replacement, parse_replacements, split_option
+from fluoroscope.formats.keras.translate.table import TABLE
 from keras_conformance import FILES, assert_same, framework, pictures, randomise, reference, save
 
 

@@ -17,15 +17,15 @@ from fluoroscope.errors import (
     UsageError,
     WeightMismatch,
 )
-from fluoroscope.formats.keras_arguments import Arguments, Place
-from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
-from fluoroscope.formats.keras_translate import translate, translation
-from fluoroscope.formats.keras_translate.builder import GraphBuilder, Value
-from fluoroscope.formats.keras_translate.functions import NAMED
-from fluoroscope.formats.keras_translate.interpolation import INTERPOLATIONS, interpolation
-from fluoroscope.formats.keras_translate.step import Step
-from fluoroscope.formats.keras_translate.table import TABLE, LayerType
-from fluoroscope.formats.keras_translate.windows import Window
+from fluoroscope.formats.keras.arguments import Arguments, Place
+from fluoroscope.formats.keras.model import KerasLayer, KerasModel, LayerCall
+from fluoroscope.formats.keras.translate import translate, translation
+from fluoroscope.formats.keras.translate.builder import GraphBuilder, Value
+from fluoroscope.formats.keras.translate.functions import NAMED
+from fluoroscope.formats.keras.translate.interpolation import INTERPOLATIONS, interpolation
+from fluoroscope.formats.keras.translate.step import Step
+from fluoroscope.formats.keras.translate.table import TABLE, LayerType
+from fluoroscope.formats.keras.translate.windows import Window
 from fluoroscope.network.onnx_network import OnnxNetwork
 from fluoroscope.network.protocol import Provenance
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fluoroscope.errors import WeightMismatch
-from fluoroscope.formats.keras_kernels import modern_layout
-from fluoroscope.formats.keras_variables import (
+from fluoroscope.formats.keras.kernels import modern_layout
+from fluoroscope.formats.keras.variables import (
     VARIABLES,
     Variable,
     contradicts,

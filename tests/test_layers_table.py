@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import fluoroscope
-from fluoroscope.formats.keras_layers import ALIASES
-from fluoroscope.formats.keras_model import KerasLayer, KerasModel, LayerCall
-from fluoroscope.formats.keras_refused import PARTS, REFUSED
-from fluoroscope.formats.keras_translate import translate
-from fluoroscope.formats.keras_translate.table import TABLE
+from fluoroscope.formats.keras.layers import ALIASES
+from fluoroscope.formats.keras.model import KerasLayer, KerasModel, LayerCall
+from fluoroscope.formats.keras.refused import PARTS, REFUSED
+from fluoroscope.formats.keras.translate import translate
+from fluoroscope.formats.keras.translate.table import TABLE
 from keras_1_files import keras_1_file
 from keras_conformance import framework
 

@@ -16,8 +16,8 @@ import pytest
 import fluoroscope as fs
 import live_keras_models as live
 from fluoroscope.errors import BudgetExceeded, LayerNotFound, NetworkError, UsageError
-from fluoroscope.formats.live_keras import open_model
-from fluoroscope.formats.live_keras.network import LiveKeras
+from fluoroscope.formats.live.keras import open_model
+from fluoroscope.formats.live.keras.network import LiveKeras
 from fluoroscope.network.budget import Budget
 from keras_conformance import FRAMEWORKS, framework
 from network_conformance import Arrays, Case, NetworkConformance

@@ -35,7 +35,7 @@ from fluoroscope.errors import (
     WeightMismatch,
 )
 from fluoroscope.formats import state_dict
-from fluoroscope.formats.live_torch.architectures import Architecture, _tensor
+from fluoroscope.formats.live.torch.architectures import Architecture, _tensor
 
 DTYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.uint8,

@@ -23,7 +23,7 @@ from PIL import Image
 
 import fluoroscope as fs
 from fluoroscope.errors import UnknownFormat
-from fluoroscope.formats.keras_translate.table import TABLE
+from fluoroscope.formats.keras.translate.table import TABLE
 from keras_conformance import assert_same, framework, pictures, randomise, reference, save
 
 Config = dict[str, Any]

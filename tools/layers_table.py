@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType
 
-from fluoroscope.formats import keras_1
-from fluoroscope.formats.keras_functions import GRAPH, OPERATIONS, is_function
-from fluoroscope.formats.keras_layers import ALIASES
-from fluoroscope.formats.keras_refused import PARTS, REFUSED
-from fluoroscope.formats.keras_translate import core
-from fluoroscope.formats.keras_translate.table import TABLE
+from fluoroscope.formats.keras import keras_1
+from fluoroscope.formats.keras.functions import GRAPH, OPERATIONS, is_function
+from fluoroscope.formats.keras.layers import ALIASES
+from fluoroscope.formats.keras.refused import PARTS, REFUSED
+from fluoroscope.formats.keras.translate import core
+from fluoroscope.formats.keras.translate.table import TABLE
 
 PAGE = Path("docs/layers.md")
 

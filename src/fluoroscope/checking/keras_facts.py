@@ -10,11 +10,11 @@ from typing import Any
 
 from fluoroscope.checking.report import Facts, Finding, WeightGroup, reason_level
 from fluoroscope.errors import DamagedFile, FluoroscopeError, RefusedFile
-from fluoroscope.formats import keras_zip
-from fluoroscope.formats.hdf5_file import Dataset, Hdf5File
-from fluoroscope.formats.keras_config import keras_major, read_config
-from fluoroscope.formats.keras_hdf5 import version_of
-from fluoroscope.formats.keras_json import JsonObject, parse
+from fluoroscope.formats.hdf5.file import Dataset, Hdf5File
+from fluoroscope.formats.keras import zip as keras_zip
+from fluoroscope.formats.keras.config import keras_major, read_config
+from fluoroscope.formats.keras.hdf5 import version_of
+from fluoroscope.formats.keras.json import JsonObject, parse
 from fluoroscope.formats.limits import Limits
 from fluoroscope.network.budget import Budget
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fluoroscope.checking.report import Facts, Finding, WeightGroup
 from fluoroscope.errors import FluoroscopeError
-from fluoroscope.formats.onnx_parsing import decode
+from fluoroscope.formats.onnx.parsing import decode
 
 if TYPE_CHECKING:
     import onnx

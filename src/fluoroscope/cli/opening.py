@@ -95,7 +95,7 @@ class NetworkOptions:
 
     def _wishes(self) -> dict[str, str]:
         """Layer -> what is to stand in its place."""
-        from fluoroscope.formats.keras_replace import split_option
+        from fluoroscope.formats.keras.replace import split_option
 
         wishes: dict[str, str] = {}
         for option in self.replace or ():

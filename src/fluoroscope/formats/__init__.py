@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import NetworkError, UnknownFormat, UsageError
-from fluoroscope.formats import hdf5_signature
 from fluoroscope.formats.file_bytes import read_file
 from fluoroscope.formats.foreign import identify, tensorflow_graph
+from fluoroscope.formats.hdf5 import signature as hdf5_signature
 from fluoroscope.formats.limits import Limits
 from fluoroscope.formats.live import InputShape, open_live
-from fluoroscope.formats.onnx_external import read_external
+from fluoroscope.formats.onnx.external import read_external
 from fluoroscope.formats.opened import Opened, opened_keras
 from fluoroscope.network.budget import Budget, human_bytes
 from fluoroscope.network.devices import Device, Precision, execution
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     import keras
     import torch
 
-    from fluoroscope.formats.keras_additions import Additions
-    from fluoroscope.formats.keras_replace import Wish
+    from fluoroscope.formats.keras.additions import Additions
+    from fluoroscope.formats.keras.replace import Wish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,12 +236,12 @@ def _additions(
     config: str | os.PathLike[str] | bytes | None, replace: Mapping[str, Wish] | None, budget: Budget
 ) -> Additions:
     """What is said beside the file."""
-    from fluoroscope.formats.keras_additions import Additions
-    from fluoroscope.formats.keras_replace import Replacements, parse_replacements
+    from fluoroscope.formats.keras.additions import Additions
+    from fluoroscope.formats.keras.replace import Replacements, parse_replacements
 
     replacements = Replacements()
     if replace:
-        from fluoroscope.formats.keras_translate.table import TABLE
+        from fluoroscope.formats.keras.translate.table import TABLE
 
         replacements = parse_replacements(replace, TABLE)
     if config is None:
@@ -287,7 +287,7 @@ def _is_hdf5(data: bytes) -> bool:
 def _is_keras_archive(data: bytes) -> bool:
     if not data.startswith(b"PK\x03\x04"):
         return False
-    from fluoroscope.formats import keras_archive
+    from fluoroscope.formats.keras import archive as keras_archive
 
     return keras_archive.is_keras_archive(data)
 
@@ -312,10 +312,10 @@ _ONNX_SECOND_FIELD = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42})
 
 def _read_keras_hdf5(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
     if additions.architecture is not None:
-        from fluoroscope.formats import keras_beside
+        from fluoroscope.formats.keras import beside as keras_beside
 
         return opened_keras(keras_beside.read(data, additions, limits=Limits.within(budget)))
-    from fluoroscope.formats import keras_hdf5
+    from fluoroscope.formats.keras import hdf5 as keras_hdf5
 
     return opened_keras(
         keras_hdf5.read(data, limits=Limits.within(budget), replacements=additions.replacements)
@@ -323,7 +323,7 @@ def _read_keras_hdf5(data: bytes, name: str, budget: Budget, additions: Addition
 
 
 def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
-    from fluoroscope.formats import keras_archive
+    from fluoroscope.formats.keras import archive as keras_archive
 
     if additions.architecture is not None:
         raise UsageError(
@@ -335,7 +335,7 @@ def _read_keras_archive(data: bytes, name: str, budget: Budget, additions: Addit
 
 
 def _read_onnx(data: bytes, name: str, budget: Budget, additions: Additions) -> Opened:
-    from fluoroscope.formats import onnx_file
+    from fluoroscope.formats.onnx import file as onnx_file
 
     file = onnx_file.read(data, name=name, budget=budget, external=additions.external)
     graph = file.graph()

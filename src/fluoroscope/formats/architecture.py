@@ -24,7 +24,7 @@ def open_weights(
     data, path
         The file's content, and where it was read from.
     arch
-        See `fluoroscope.formats.live_torch.architectures.Architecture`.
+        See `fluoroscope.formats.live.torch.architectures.Architecture`.
     input_shape
         As for a live module.
 
@@ -41,8 +41,8 @@ def open_weights(
     try:
         form, tensors, notes = state_dict.read(data, budget)
         try:
-            from fluoroscope.formats.live_torch import open_module
-            from fluoroscope.formats.live_torch.architectures import Architecture, built
+            from fluoroscope.formats.live.torch import open_module
+            from fluoroscope.formats.live.torch.architectures import Architecture, built
         except ModuleNotFoundError as missing:
             if missing.name != "torch":
                 raise

@@ -10,9 +10,9 @@ from typing import Any
 
 from fluoroscope.formats import open_content
 from fluoroscope.formats.file_bytes import open_file
-from fluoroscope.formats.keras_additions import Additions
-from fluoroscope.formats.keras_replace import Replacements
-from fluoroscope.formats.onnx_external import open_external
+from fluoroscope.formats.keras.additions import Additions
+from fluoroscope.formats.keras.replace import Replacements
+from fluoroscope.formats.onnx.external import open_external
 from fluoroscope.network.budget import Budget
 from fluoroscope.network.protocol import Network
 from fluoroscope.network.worker import Content, IsolatedNetwork, isolated

@@ -10,7 +10,7 @@ from fluoroscope.errors import UnsupportedLayer
 from fluoroscope.network.graph import LayerGraph
 
 if TYPE_CHECKING:
-    from fluoroscope.formats.keras_model import KerasModel
+    from fluoroscope.formats.keras.model import KerasModel
 
 Size = tuple[int, int]
 
@@ -32,9 +32,9 @@ def opened_keras(model: KerasModel) -> Opened:
     Raises
     ------
     DamagedFile, WeightMismatch, BudgetExceeded
-        See `fluoroscope.formats.keras_translate.translate`.
+        See `fluoroscope.formats.keras.translate.translate`.
     """
-    from fluoroscope.formats.keras_translate import translate
+    from fluoroscope.formats.keras.translate import translate
 
     def graph_for(size: Size | None) -> LayerGraph:
         graph = translate(model, size=size)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fluoroscope.formats.foreign.kinds import Foreign
 from fluoroscope.formats.foreign.pickles import EXPORT, imported, torch_pickle
 from fluoroscope.formats.foreign.signatures import SAVED_MODEL
-from fluoroscope.formats.keras_zip import SIGNATURE, Archive
+from fluoroscope.formats.keras.zip import SIGNATURE, Archive
 from fluoroscope.formats.limits import MIB, Limits
 
 _LIMITS = Limits(members=50_000, directory=16 * MIB)

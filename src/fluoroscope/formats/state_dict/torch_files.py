@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from fluoroscope.errors import DamagedFile, UnsupportedLayer
-from fluoroscope.formats.keras_zip import SIGNATURE, Archive
+from fluoroscope.formats.keras.zip import SIGNATURE, Archive
 from fluoroscope.formats.limits import MIB, Limits
 from fluoroscope.formats.state_dict.pickled import Name, Rebuilt, Stored, read
 from fluoroscope.formats.state_dict.stored import ITEM_BYTES, StoredTensor

@@ -1,0 +1,1 @@
+"""ONNX files: checked, their nodes grouped into layers."""
