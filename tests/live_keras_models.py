@@ -116,6 +116,29 @@ def check_translated(keras: ModuleType) -> None:
     np.testing.assert_array_equal(again, result)
 
 
+def check_wrappers(keras: ModuleType) -> None:
+    """What is inside of wrappers has its weights there: a layer, a model, two directions, cells in a row."""
+    k = keras.layers
+    inner = keras.Sequential([keras.Input((6, 7, 1)), k.Conv2D(2, 3), k.BatchNormalization(), k.Flatten()])
+    model = keras.Sequential(
+        [
+            keras.Input((4, 6, 7, 1)),
+            k.TimeDistributed(inner),
+            k.TimeDistributed(k.Dense(3)),
+            k.Bidirectional(k.GRU(2, return_sequences=True)),
+            k.RNN([k.LSTMCell(3), k.SimpleRNNCell(2)]),
+        ]
+    )
+    for weight in model.weights:
+        weight.assign(np.abs(batch(*weight.shape)) + 0.1)
+    network = opened(keras, model)
+    assert isinstance(network, OnnxNetwork)
+    assert network.provenance.notes == ()
+    films = batch(2, 4, 6, 7, 1)
+    found = network.run(films, [network.outputs[0]])[network.outputs[0]]
+    np.testing.assert_allclose(found, values(model(films, training=False)), rtol=1e-4, atol=1e-5)
+
+
 def check_custom(keras: ModuleType) -> None:
     """Every layer equals what Keras gives for a model that ends there; nothing is left on the layers."""
     model = custom_layer(keras)
@@ -182,6 +205,7 @@ def untouched(model: Any) -> bool:
 
 CHECKS: tuple[Callable[[ModuleType], None], ...] = (
     check_translated,
+    check_wrappers,
     check_custom,
     check_subclassed,
     check_failure,

@@ -273,6 +273,19 @@ class TestCommand:
         assert "1 file: opens in part 1; 1 other file in the folders, no networks" in text
         assert self.run(folder, folder / "readme.txt")[0] == 3
 
+    def test_what_counts_in_a_folder(self, folder: Path) -> None:
+        """A script beside networks is none; what has the name of a network is to be told about."""
+        (folder / "train.py").write_text("#!/usr/bin/env python3\n")
+        (folder / "library.so").write_bytes(b"\x7fELF" + bytes(20))
+        code, text = self.run(folder)
+        assert code == 6
+        assert "1 file: opens in part 1; 3 other files in the folders, no networks" in text
+        (folder / "empty.H5").write_bytes(b"")
+        code, text = self.run(folder)
+        assert code == 3
+        assert "empty.H5" in text
+        assert "train.py" not in text
+
     @pytest.mark.parametrize(
         ("files", "code"),
         [

@@ -80,6 +80,9 @@ class TestWhatIsTranslated:
         network = live.opened(keras, keras.Sequential([keras.Input((4, 4, 1)), layer]))
         picture = live.batch(1, 4, 4, 1)
         np.testing.assert_array_equal(network.run(picture, ["triple"])["triple"], picture * 3)
+        # It is run, so nothing is to be said of bytes that never are.
+        (note,) = network.provenance.notes
+        assert note.endswith("its own library: Layer 'triple' (Lambda) is a function of its author's.")
 
 
 class TestInputs:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluoroscope.errors import FluoroscopeError, LayerNotFound, UsageError
+from fluoroscope.errors import FluoroscopeError, LayerNotFound, UnsupportedLayer, UsageError
 from fluoroscope.network.protocol import Layer
 from fluoroscope.network.selection import select, showable
 
@@ -189,3 +189,15 @@ def test_any_text_means_something_or_is_refused_politely(wanted):
     except FluoroscopeError:
         return
     assert found
+
+
+@pytest.mark.parametrize(
+    ("left", "error", "message"),
+    [
+        ([LAYERS[0], LAYERS[5]], UnsupportedLayer, "No layer of 'it' can be run. holds bytecode, which"),
+        ([LAYERS[0]], UsageError, "'it' has no layers but its inputs. To see those: --layers all"),
+    ],
+)
+def test_a_network_of_which_nothing_can_be_shown(left, error, message):
+    with pytest.raises(error, match=message):
+        select(SimpleNamespace(layers=left, name="it"))

@@ -69,6 +69,7 @@ def test_shapes(shape, text):
         (field((1.0, 1.0), (1 / 3, 1 / 3), (0.0, 0.0)), "1 × 1 /0.3333"),
         (field((7.0,), (2.0,), (-1.0,)), "7 /2 @-1"),
         (field((3.0, 3.0), (1.0, 1.0), (0.0, 0.0), whole=True), "3 × 3 + whole"),
+        (field((131_849.0,), (256.0,), (-65_921.0,), whole=True), "131849 /256 @-65921 + whole"),
         (field((24.0, 20.0), (), (), whole=True), "whole picture"),
         (field((), (), (), whole=True), "whole picture"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from fluoroscope.formats import FORMATS
+from fluoroscope.formats.foreign import PLAIN_PROGRAMS
 from fluoroscope.network.cost import Cost
 from fluoroscope.network.protocol import InputSpec
 
@@ -194,6 +196,17 @@ class CheckReport:
     def exit_code(self) -> int:
         """Of ``fluoroscope check``."""
         return EXIT_CODES[self.verdict]
+
+    @property
+    def of_network(self) -> bool:
+        """Whether the file is a network or passes for one, by its content or its name.
+
+        So does a program that networks are stored as, such as a pickle; a script beside networks does not.
+        """
+        suffixes = [suffix for form in FORMATS for suffix in form.suffixes]
+        if self.format is not None or (self.path or "").lower().endswith(tuple(suffixes)):
+            return True
+        return self.verdict != "no network" and self.kind not in PLAIN_PROGRAMS
 
     def to_json(self) -> dict[str, Any]:
         """For machines; ``docs/cli.md`` says what each entry means."""

@@ -33,7 +33,8 @@ def check(
 
     The exit code is 0 when all files open whole, 6 when one opens in part (some layers cannot be run), 5 when
     one is over the budget, and 3 when one cannot be opened: refused as a program or for reaching outside
-    itself, damaged, not supported, or no network. In a folder, files that are no networks do not count.
+    itself, damaged, not supported, or no network. In a folder, files that are no networks do not
+    count, unless they have the name or the beginning of one.
     """
     from fluoroscope import __version__
     from fluoroscope.checking import check as check_file
@@ -43,7 +44,7 @@ def check(
     budget = NetworkOptions(memory=memory, work=work, expansion=expansion).budget
     paths, named = _paths(files)
     reports = [check_file(path, budget=budget) for path in paths]
-    counting = [report for report in reports if report.path in named or report.verdict != "no network"]
+    counting = [report for report in reports if report.path in named or report.of_network]
     found = {report.exit_code for report in counting}
     code = next((code for code in _CODES if code in found), 0)
     if json:

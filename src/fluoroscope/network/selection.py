@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from operator import index
 from typing import TYPE_CHECKING, SupportsIndex, cast, get_args
 
-from fluoroscope.errors import LayerNotFound, UsageError
+from fluoroscope.errors import FluoroscopeError, LayerNotFound, UnsupportedLayer, UsageError
 from fluoroscope.network.protocol import Family
 
 if TYPE_CHECKING:
@@ -52,11 +52,16 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
         For what means no layer, with the nearest names.
     UsageError
         When nothing is left.
+    UnsupportedLayer
+        For None, where no layer can be run.
     """
     layers = network.layers
     order = {name: i for i, layer in enumerate(layers) for name in (layer.name + PRE, layer.name)}
     if wanted is None:
-        return tuple(layer.name for layer in layers if layer.family not in _ASKED_FOR and showable(layer))
+        shown = tuple(layer.name for layer in layers if layer.family not in _ASKED_FOR and showable(layer))
+        if not shown:
+            raise _nothing(network)
+        return shown
     chosen: set[str] = set()
     excluded: set[str] = set()
     only_excluded = True
@@ -73,6 +78,14 @@ def select(network: Network, wanted: Selection = None) -> tuple[str, ...]:
         raise UsageError(f"{wanted!r} leaves no layer. `fluoroscope summary MODEL` lists them.")
     # Before the activation comes first; both have the number of their layer.
     return tuple(sorted(chosen - excluded, key=lambda name: (order[name], not name.endswith(PRE))))
+
+
+def _nothing(network: Network) -> FluoroscopeError:
+    """Why a network has no layer to show: the first that cannot be run, or there are inputs alone."""
+    broken = [layer.problem for layer in network.layers if layer.problem is not None]
+    if broken:
+        return UnsupportedLayer(f"No layer of {network.name!r} can be run. {broken[0]}")
+    return UsageError(f"{network.name!r} has no layers but its inputs. To see those: --layers all.")
 
 
 def showable(layer: Layer) -> bool:

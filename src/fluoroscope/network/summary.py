@@ -24,7 +24,7 @@ def receptive_text(field: ReceptiveField | None) -> str:
         return "whole picture"
 
     def pair(values: tuple[float, ...], join: str) -> str:
-        texts = [f"{value:.4g}" for value in values]
+        texts = [f"{value:.0f}" if float(value).is_integer() else f"{value:.4g}" for value in values]
         return texts[0] if len(set(texts)) == 1 and join != " × " else join.join(texts)
 
     text = pair(field.size, " × ")

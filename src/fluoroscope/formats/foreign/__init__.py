@@ -10,9 +10,9 @@ from __future__ import annotations
 from fluoroscope.formats.foreign.archives import in_archive
 from fluoroscope.formats.foreign.kinds import Foreign
 from fluoroscope.formats.foreign.pickles import PICKLED_MODULE, pickled
-from fluoroscope.formats.foreign.signatures import SAVED_MODEL, marked, tensorflow_graph
+from fluoroscope.formats.foreign.signatures import PLAIN_PROGRAMS, SAVED_MODEL, marked, tensorflow_graph
 
-__all__ = ["PICKLED_MODULE", "SAVED_MODEL", "Foreign", "identify", "tensorflow_graph"]
+__all__ = ["PICKLED_MODULE", "PLAIN_PROGRAMS", "SAVED_MODEL", "Foreign", "identify", "tensorflow_graph"]
 
 
 def identify(data: bytes) -> Foreign | None:

@@ -89,6 +89,10 @@ _CHECKPOINT = (
 _UNPACK = "Unpack it, and give the network in it."
 _PICTURE = "The network comes first, then the picture."
 
+_NATIVE, _SCRIPT = "a program for a computer's processor", "a script"
+PLAIN_PROGRAMS = frozenset({_NATIVE, _SCRIPT})
+"""Labels of programs that no library stores networks as."""
+
 _ARCH = "Say which: --arch timm:resnet18, or open_network(path, arch='timm:resnet18')."
 _TABLE: tuple[tuple[tuple[tuple[int, bytes], ...], str, bool, str], ...] = (
     (((4, b"TFL3"),), "a TensorFlow Lite model, which is not read", False, _GIVE),
@@ -138,11 +142,11 @@ _TABLE: tuple[tuple[tuple[tuple[int, bytes], ...], str, bool, str], ...] = (
     (((257, b"ustar"),), "a tar archive", False, _UNPACK),
     (
         ((0, b"\x7fELF"), (0, b"MZ"), (0, b"\xca\xfe\xba\xbe"), (0, b"\xcf\xfa\xed\xfe")),
-        "a program for a computer's processor",
+        _NATIVE,
         True,
         _GIVE,
     ),
-    (((0, b"#!"),), "a script", True, _GIVE),
+    (((0, b"#!"),), _SCRIPT, True, _GIVE),
     (((0, b"%PDF"),), "a PDF", False, _GIVE),
 )
 """Marks and where they stand, what has them, whether that is a program, and what to do instead."""

@@ -80,6 +80,8 @@ def _refuse_own_code(model: Any) -> None:
         module = str(getattr(function, "__module__", ""))
         if hasattr(function, "__name__") and not module.startswith(_NAMED_FUNCTIONS):
             raise UnsupportedLayer(f"Layer {layer.name!r} has an activation function of its author's.")
+        if kind.__name__ == "Lambda":
+            raise UnsupportedLayer(f"Layer {layer.name!r} (Lambda) is a function of its author's.")
 
 
 def _weights(
@@ -87,14 +89,29 @@ def _weights(
 ) -> Iterator[tuple[TreePath, dict[str, Array]]]:
     """For each layer below `node`, whose object is `live`, its arrays by name."""
     if isinstance(node, LayerNode):
+        objects = [_held(live, place) for place in node.inner]
+        inside = {id(variable) for held in objects for variable in held.weights}
         variables = [*live.trainable_weights, *live.non_trainable_weights]
-        stored = [(getattr(variable, "path", variable.name), values_of(variable)) for variable in variables]
+        stored = [
+            (getattr(variable, "path", variable.name), values_of(variable))
+            for variable in variables
+            if id(variable) not in inside
+        ]
         yield path, layer_weights(node, label, stored, major=major)
+        for place, (child, held) in enumerate(zip(node.layers, objects, strict=True)):
+            yield from _weights(child, held, (*path, place), f"{label}/{child.name}", major)
         return
-    objects: Mapping[str, Any] = {layer.name: layer for layer in live.layers}
+    layers: Mapping[str, Any] = {layer.name: layer for layer in live.layers}
     for place, child in enumerate(node.layers):
-        if child.name in objects:
+        if child.name in layers:
             name = f"{label}/{child.name}".lstrip("/")
-            yield from _weights(child, objects[child.name], (*path, place), name, major)
+            yield from _weights(child, layers[child.name], (*path, place), name, major)
         elif not isinstance(child, LayerNode) or child.kind != "InputLayer":
             raise NetworkError(f"{live.name!r} has no layer {child.name!r}, which its config lists.")
+
+
+def _held(wrapper: Any, place: str) -> Any:
+    """What a wrapper has at a place as `LayerNode.inner` names it: ``layer``, or ``cells/0`` of a list."""
+    attribute, _, number = place.partition("/")
+    held = getattr(wrapper, attribute)
+    return held[int(number)] if number else held
