@@ -31,7 +31,8 @@ def test_options_come_to_a_budget() -> None:
     [
         ({"timeout": 5}, "--timeout is held by a process that can be stopped: add --isolate"),
         ({"timeout": -1, "isolate": True}, "A time limit is a positive number"),
-        ({"threads": -1}, "--threads is a number from 0 on"),
+        ({"threads": -1}, "--threads is a number from 0 "),
+        ({"threads": 100_000}, "to 1,024, not 100000"),
         ({"memory": "much"}, "A size is a number"),
     ],
 )

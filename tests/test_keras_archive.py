@@ -432,6 +432,21 @@ class TestBombs:
             keras_archive.read(archive(inner))
 
 
+@pytest.mark.parametrize("place", [512, 1024, 4096])
+def test_weights_that_lie_where_an_hdf5_file_may_begin(place: int, written: Any, tmp_path: Path) -> None:
+    """HDF5 is looked for behind 512, 1024, 2048... bytes of other content, and archives are not deflated."""
+    with zipfile.ZipFile(written("keras", "twins")[1]) as given:
+        members = {name: given.read(name) for name in given.namelist()}
+    moved, weights, padding = tmp_path / "moved.keras", "model.weights.h5", "padding"
+    with zipfile.ZipFile(moved, "w") as stored:
+        stored.writestr(padding, bytes(place - 2 * 30 - len(padding) - len(weights)))
+        for name in (weights, "config.json", "metadata.json"):
+            stored.writestr(name, members[name])
+    assert moved.read_bytes().find(b"\x89HDF") == place
+    assert fluoroscope.open_network(moved).provenance.format == "keras-archive"
+    assert fluoroscope.check(moved).format == "keras-archive"
+
+
 def test_recognition(written: Any) -> None:
     assert keras_archive.is_keras_archive(archive())
     assert keras_archive.is_keras_archive(archive()[:-100])

@@ -382,3 +382,15 @@ def test_an_embedding_both_ways(tied: bool, cap: float | None, suffix: str, tmp_
     network = fluoroscope.open_network(save(model, tmp_path / f"model{suffix}"))
     wanted = {"table#2": np.asarray(model(given)), "rows": np.asarray(keras.Model(entry, rows)(given))}
     assert_same(network, [given], wanted)
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_more_axes_than_a_window_takes_are_a_row_with_the_reason(suffix: str, tmp_path: Path) -> None:
+    """Keras 2 slides a Conv1D along every row of a picture; what lies before it is shown."""
+    keras = framework("tf_keras")
+    model = branches(keras, (4, 6, 3), lambda x, layers: [layers.Conv1D(2, 3)(layers.ReLU()(x))])
+    network = fluoroscope.open_network(save(model, tmp_path / f"m{suffix}"))
+    relu, conv = network.layers[1:]
+    assert relu.problem is None
+    assert conv.problem is not None
+    assert "takes 2 axes and the batch here, not a shape of 4 x 6 x 3" in conv.problem

@@ -56,7 +56,7 @@ KERAS_OPS: Mapping[str, Callable[[Any, Any], Any]] = {
     "reductions": lambda x, o: [
         o.mean(x, axis=(1, 2)), o.mean(x, axis=(1, 2), keepdims=True), o.sum(x, axis=-1), o.max(x, axis=1),
         o.min(x, axis=(1, 2, 3)), o.prod(x, axis=2), o.var(x, axis=(2, 3)), o.std(x, axis=-1, keepdims=True),
-        o.logsumexp(x, axis=(1, 3)),
+        o.logsumexp(x, axis=(1, 3)), o.average(x, axis=1),
         o.argmax(x, axis=-1), o.argmin(x, axis=1), o.cast(o.any(x > 2, axis=1), "float32"),
         o.cast(o.all(x > -2, axis=(1, 2)), "float32"), o.count_nonzero(o.relu(x), axis=2), o.norm(x, axis=-1),
         o.norm(x, ord=1, axis=2, keepdims=True), *o.moments(x, (1, 2)), o.cumsum(x, axis=1),
@@ -206,7 +206,8 @@ TF_FUNCTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
         tf.image.extract_patches(x, [1, 2, 2, 1], [1, 2, 2, 1], [1, 1, 1, 1], "VALID"),
         tf.image.extract_patches(x, [1, 3, 2, 1], [1, 2, 1, 1], [1, 1, 1, 1], "SAME"),
         tf.nn.batch_normalization(x, _row, _row**2, _row, _row, 1e-3),
-        tf.image.rgb_to_grayscale(x[:, :, :, :3]),
+        tf.image.rgb_to_grayscale(x[:, :, :, :3]), tf.image.flip_up_down(x),
+        tf.image.flip_left_right(x[:, 0]),  # three axes are a picture to TensorFlow, the batch its rows
     ],
 }  # fmt: skip
 

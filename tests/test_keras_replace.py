@@ -150,6 +150,7 @@ class TestWhatIsWrong:
             ({"scale": "Identity:scale=2"}, "has no option 'scale'"),
             ({"scale": "Rescaling:scale=1/255,,"}, "is no option=value. For example: lambda_1=Rescaling"),
             ({"scale": "Identity:3"}, "say which option it is"),
+            ({"scale": "Rescaling:scale=1,scale=2"}, "'scale' is given twice"),
             ({"": "Identity"}, "the layer's name is missing"),
             ({"conv": "Dense:units=5"}, r"should have shape"),
         ],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fluoroscope.cli.options import Device, Precision
 from fluoroscope.errors import UsageError
-from fluoroscope.network.budget import Budget, parse_bytes
+from fluoroscope.network.budget import MOST_THREADS, Budget, parse_bytes
 
 if TYPE_CHECKING:
     from fluoroscope.network.protocol import Network
@@ -55,8 +55,10 @@ class NetworkOptions:
     budget: Budget = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise UsageError(f"--threads is a number from 0 on, not {self.threads}.")
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise UsageError(
+                f"--threads is a number from 0 (one a core) to {MOST_THREADS:,}, not {self.threads}."
+            )
         if self.timeout is not None and not self.isolate:
             raise UsageError("--timeout is held by a process that can be stopped: add --isolate.")
         if not 1 <= self.work < 1e18:

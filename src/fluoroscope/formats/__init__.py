@@ -363,18 +363,19 @@ def _weight_notes(weights: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(
-        name="keras-hdf5",
-        suffixes=(".h5", ".hdf5"),
-        recognises=_is_hdf5,
-        read=_read_keras_hdf5,
-        additions=True,
-    ),
+    # Before HDF5, which may begin behind other content: the weights of an archive can lie where it would.
     Format(
         name="keras-archive",
         suffixes=(".keras",),
         recognises=_is_keras_archive,
         read=_read_keras_archive,
+        additions=True,
+    ),
+    Format(
+        name="keras-hdf5",
+        suffixes=(".h5", ".hdf5"),
+        recognises=_is_hdf5,
+        read=_read_keras_hdf5,
         additions=True,
     ),
     Format(name="onnx", suffixes=(".onnx",), recognises=_is_onnx, read=_read_onnx),

@@ -11,6 +11,9 @@ from fluoroscope.network.protocol import Shape
 
 GIB = 2**30
 
+MOST_THREADS = 1024
+"""That may run a network. onnxruntime starts as many as it is told, and a hundred thousand end a machine."""
+
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 

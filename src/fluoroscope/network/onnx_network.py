@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fluoroscope.errors import NetworkError, UnsupportedLayer, UsageError
 from fluoroscope.files import atomic_write, check_suffix
-from fluoroscope.network.budget import Budget, activation_bytes
+from fluoroscope.network.budget import MOST_THREADS, Budget, activation_bytes
 from fluoroscope.network.cost import Cost, cost
 from fluoroscope.network.devices import CPU, Execution
 from fluoroscope.network.export import onnx_model
@@ -60,6 +60,8 @@ class OnnxNetwork:
         threads: int = 0,
         execution: Execution = CPU,
     ) -> None:
+        if not 0 <= threads <= MOST_THREADS:
+            raise UsageError(f"threads is a number from 0 (one a core) to {MOST_THREADS:,}, not {threads}.")
         self._graph = graph
         self._budget = budget or Budget()
         self._resize = resize

@@ -147,12 +147,6 @@ def _of_model(content: bytes, limits: Limits) -> JsonObject:
     from fluoroscope.formats.hdf5.file import Hdf5File
     from fluoroscope.formats.keras import zip as keras_zip
 
-    if hdf5_signature.start(content) is not None:
-        file = Hdf5File(content, limits)
-        text = text_of(file.attributes().get("model_config"))
-        if text is not None:
-            return parse(text, what="Its model_config", limits=limits)
-        raise UnknownFormat("it is an HDF5 file without an architecture. Give the JSON of model.to_json().")
     if content.startswith(keras_zip.SIGNATURE):
         archive = keras_zip.Archive(content, limits)
         if "config.json" in archive.names:
@@ -161,4 +155,10 @@ def _of_model(content: bytes, limits: Limits) -> JsonObject:
                 what="Its config.json",
                 limits=limits,
             )
+    if hdf5_signature.start(content) is not None:
+        file = Hdf5File(content, limits)
+        text = text_of(file.attributes().get("model_config"))
+        if text is not None:
+            return parse(text, what="Its model_config", limits=limits)
+        raise UnknownFormat("it is an HDF5 file without an architecture. Give the JSON of model.to_json().")
     raise UsageError("it is no architecture: give the JSON that model.to_json() writes, or a model's file.")

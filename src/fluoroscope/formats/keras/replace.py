@@ -184,6 +184,8 @@ def _options(layer: str, kind: str, text: str) -> dict[str, Any]:
                 f"--replace {layer}={kind}:{text}: {part.strip()!r} is no option=value. For example: "
                 f"{_EXAMPLE}."
             )
+        if name.strip() in options:
+            raise UsageError(f"--replace {layer}={kind}:{text}: {name.strip()!r} is given twice.")
         options[name.strip()] = _value(value)
     return options
 

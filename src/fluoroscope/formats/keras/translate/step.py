@@ -283,7 +283,9 @@ class Step:
         """The input with its channels in front, for an operator on `rank` spatial axes."""
         value = self.value if value is None else value
         if value.rank != rank + 1:
-            self.damaged(f"takes {rank + 1} axes and the batch, not a shape of {_times(value.shape)}")
+            self.unsupported(
+                f"takes {rank + 1} axes and the batch here, not a shape of {_times(value.shape)}"
+            )
         data_format = self.options.data_format()
         if data_format == "channels_last":
             value = self.graph.in_moved_order(value)
@@ -292,7 +294,7 @@ class Step:
             value = self.graph.in_keras_order(value)
             channels, *sizes = value.shape
         if channels is None:
-            self.damaged("needs a known number of channels")
+            self.unsupported("needs a known number of channels, which the file leaves free")
         return Planes(tensor=value.tensor, channels=channels, sizes=tuple(sizes), data_format=data_format)
 
     def like(self, value: Value, tensor: str) -> Value:

@@ -34,6 +34,7 @@ _SPELLED: Mapping[str, str] = {
     **{name: f"{_snake(name)}(x)" for name in _ALONG},
     "Abs": "absolute(x)",
     "Fabs": "absolute(x)",
+    "Average": "mean(x)",
     "Amax": "max(x)",
     "Amin": "min(x)",
     "TrueDivide": "divide(x1 x2)",

@@ -142,8 +142,8 @@ _SPELLED: Mapping[str, str] = {
         "resize_v1_nearest(images size align_corners half_pixel_centers)"
     ),
     "image.rgb_to_grayscale": "rgb_to_grayscale(images)",
-    "image.flip_left_right": "flip(x=image|axis:2)",
-    "image.flip_up_down": "flip(x=image|axis:1)",
+    "image.flip_left_right": "flip(x=image|axis:-2)",
+    "image.flip_up_down": "flip(x=image|axis:-3)",
     "image.extract_patches": "extract_patches(images size=sizes strides dilation_rate=rates padding)",
 }
 
