@@ -376,7 +376,7 @@ def test_a_size_that_the_network_cannot_take():
     )
     network = fs.open_network(made.SerializeToString())
     assert network.at_size(6, 8).run(floats(1, 6, 8, 3), ["meet"])["meet"].shape == (1, 6, 8, 3)
-    with pytest.raises(UsageError, match=r"cannot take pictures of 7 x 8: Node 'meet' \(Add\)"):
+    with pytest.raises(UsageError, match=r"pictures of 7 x 8: Node 'meet' \(Add\).*\. Choose .*--size"):
         network.at_size(7, 8)
 
 

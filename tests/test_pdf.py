@@ -524,3 +524,13 @@ def test_the_stand_ins_are_gone_after_the_import():
 def test_the_package_does_not_import_reportlab_before_it_is_needed():
     code = "import fluoroscope, fluoroscope.output.save, sys; assert 'reportlab' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("form", "told"), [("keras-hdf5", "given as bytes"), ("torch-module", "none: a live model")]
+)
+def test_the_cover_says_what_is_no_file(form, told, target):
+    given = report([(layer("conv", (4, 4, 2)), maps(4, 4, 2))])
+    origin = replace(given.network.provenance, path=None, format=form)
+    reader, _ = read(replace(given, network=replace(given.network, provenance=origin)), target)
+    assert told in reader.pages[0].extract_text()

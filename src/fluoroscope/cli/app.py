@@ -102,6 +102,7 @@ def fluoroscope(
 
     Every channel of every layer, with true pixels and true numbers. Networks are Keras files (.h5, .hdf5,
     .keras) and ONNX files (.onnx); nothing in them is executed, and no deep-learning framework is needed.
+    With --arch they are PyTorch weights (.pth, .safetensors), which PyTorch runs.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -99,7 +99,10 @@ class OnnxFile:
         except DamagedFile as error:
             if size is None:
                 raise
-            message = f"{self.name!r} cannot take pictures of {size[0]} x {size[1]}: {error}"
+            message = (
+                f"{self.name!r} cannot take pictures of {size[0]} x {size[1]}: {str(error).rstrip('.')}. "
+                "Choose a size that it was made for, as in --size 48x320 or network.at_size(48, 320)."
+            )
             raise UsageError(message) from error
         rows = layer_rows(self.nodes, units, where, self.weights, inputs, found)
         _check_something_is_shown(rows, self.nodes)

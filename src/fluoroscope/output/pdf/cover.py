@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fluoroscope.formats import FORMATS
 from fluoroscope.images import Prepared
 from fluoroscope.network.budget import human_bytes
 from fluoroscope.network.summary import origin_text, shape_text, totals
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from fluoroscope.output.png import EncodedImage
     from fluoroscope.output.report import Report
 
+_IN_FILES = frozenset(form.name for form in FORMATS)
 _SPACE = 24.0
 _ANSWER = LEFT + INPUTS_WIDTH + _SPACE
 _COLUMN = (WIDTH - 2 * _SPACE) / 3
@@ -156,7 +158,7 @@ def _network_entries(report: Report) -> list[tuple[str, str]]:
     counts = totals(network)
     inputs = ", ".join(f"{spec.name}: {shape_text(spec.shape)}" for spec in network.inputs)
     return [
-        ("File", origin.path or "given as bytes"),
+        ("File", origin.path or ("given as bytes" if origin.format in _IN_FILES else "none: a live model")),
         ("Written as", origin_text(network)),
         ("Content", f"{human_bytes(origin.size)}, sha256 {origin.sha256[:16]}…"),
         ("Computed on", f"{origin.device}, {origin.precision}"),
