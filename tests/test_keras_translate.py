@@ -485,7 +485,10 @@ def test_graphs_are_valid_onnx():
 
 def test_a_kind_that_is_not_known():
     (_, row) = network(layer("Mystery", "m", weights={"w": [1, 2]})).layers
-    assert row.problem == "Layer 'm' (Mystery) has no translation; what comes before it can be shown."
+    assert row.problem == (
+        "Layer 'm' (Mystery) has no translation; what comes before it can be shown. "
+        "If it is like a layer that has one, say so: --replace m=KIND"
+    )
     assert (row.family, row.parameters) == ("other", 2)
 
 

@@ -142,6 +142,12 @@ class TestHostile:
         assert not (tmp_path / "marker").exists()
 
     @pytest.mark.parametrize("legacy", [False, True])
+    def test_tensors_of_objects_that_are_not_made(self, legacy: bool) -> None:
+        """A checkpoint often holds an optimizer or a module besides; its storages are in the file too."""
+        data = saved({"state_dict": {"a": torch.ones(2)}, "extra": nn.Linear(3, 3)}, legacy=legacy)
+        equal(tensors(data), {"a": torch.ones(2)})
+
+    @pytest.mark.parametrize("legacy", [False, True])
     def test_a_whole_module(self, legacy: bool) -> None:
         with pytest.raises(RefusedFile, match=r"a PyTorch module pickled whole: a program.*live module"):
             fs.open_network(saved(nn.Linear(2, 2), legacy=legacy), arch="timm:resnet18")
@@ -355,7 +361,7 @@ class TestArchitectures:
         data = saved({"a": torch.ones(1)})
         with pytest.raises(UsageError, match="arch makes a live module"):
             fs.open_network(data, arch="timm:resnet18", isolate=True)
-        with pytest.raises(UsageError, match="arch, config and replace are for files"):
+        with pytest.raises(UsageError, match="arch, config, replace and external are for files"):
             fs.open_network(nn.Conv2d(1, 1, 1), arch="timm:resnet18")
         with pytest.raises(UnknownFormat, match="holds no weights that are known here"):
             fs.open_network(fs.demo.network_path(), arch="timm:resnet18")

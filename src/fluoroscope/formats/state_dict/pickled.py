@@ -57,8 +57,13 @@ class _Mark:
 _MARK = _Mark()
 
 
-def read(stream: BytesIO) -> Any:
+def read(stream: BytesIO, storages: list[Stored] | None = None) -> Any:
     """The value of the next pickle in a stream.
+
+    Parameters
+    ----------
+    storages
+        Gets every storage that is spoken of, also those of objects that are not made.
 
     Raises
     ------
@@ -69,7 +74,7 @@ def read(stream: BytesIO) -> Any:
     """
     from pickletools import genops
 
-    machine = _Machine()
+    machine = _Machine([] if storages is None else storages)
     steps = islice(genops(stream), _MOST_OPCODES)
     try:
         for opcode, argument, _ in steps:
@@ -85,8 +90,9 @@ def read(stream: BytesIO) -> Any:
 class _Machine:
     """A stack and a memo."""
 
-    def __init__(self) -> None:
+    def __init__(self, storages: list[Stored]) -> None:
         self.stack: list[Any] = []
+        self._storages = storages
         self._memo: dict[Any, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
@@ -172,7 +178,9 @@ class _Machine:
         key = self.stack.pop()
         if not isinstance(key, tuple):
             raise TypeError("a persistent id that is no tuple")
-        self.stack.append(Stored(key))
+        storage = Stored(key)
+        self._storages.append(storage)
+        self.stack.append(storage)
 
     def call(self, count: int = 2) -> None:
         maker, arguments = self._pops(count)[:2]

@@ -80,12 +80,14 @@ def _legacy(data: bytes) -> tuple[Any, _Numbers]:
     for _ in range(3):
         # The magic number, the version, and facts of the machine.
         read(stream)
-    tree = read(stream)
+    storages: list[Stored] = []
+    tree = read(stream, storages)
     keys = read(stream)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise DamagedFile("Its list of storages is none.")
     start, found = stream.tell(), dict[str, int]()
-    sizes = {storage.key[2]: _declared(storage) for storage in _storages(tree)}
+    # A persistent id can also be that of a module's source code, which has no numbers.
+    sizes = {stored.key[2]: _declared(stored) for stored in storages if stored.key[:1] == ("storage",)}
     for key in keys:
         if key not in sizes:
             raise DamagedFile(f"Storage {key[:40]!r} belongs to no tensor.")
@@ -114,12 +116,6 @@ def _declared(storage: Stored) -> tuple[str, int]:
         case _:
             pass
     raise DamagedFile("A storage is described in a way that is not understood.")
-
-
-def _storages(tree: Any) -> list[Stored]:
-    found: list[Stored] = []
-    _walk(tree, lambda value: found.append(value.storage) if isinstance(value, Rebuilt) else None)
-    return found
 
 
 def _walk(tree: Any, look: Callable[[Any], object]) -> None:
