@@ -90,6 +90,8 @@ def test_an_empty_name_is_refused() -> None:
 
 
 def test_classes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--classes '/dev/zero' is no regular file"):
+        parse_classes("/dev/zero")
     with pytest.raises(UsageError, match=r"--classes 'absent\.txt' cannot be read: No such file"):
         parse_classes("absent.txt")
     binary = tmp_path / "names.bin"

@@ -505,10 +505,27 @@ class TestWhereItLies:
         for wrapped in (nn.DataParallel(model), torch.compile(model, backend="eager")):
             assert fs.open_network(wrapped, input_shape=(16, 16, 3)).name == "Cnn"
 
+    def test_a_part_that_is_compiled_runs_as_it_was_written(self) -> None:
+        model, batch = torch_models.Cnn(), picture(16, 16)
+        network = fs.open_network(model, input_shape=(16, 16, 3))
+        expected = network.run(batch, ["softmax"])["softmax"]
+        model.stem = torch.compile(model.stem, backend="eager")
+        model.head.compile(backend="eager")
+        network = fs.open_network(model, input_shape=(16, 16, 3))
+        assert {"stem._orig_mod", "head"} <= {layer.name for layer in network.layers}
+        np.testing.assert_array_equal(network.run(batch, ["softmax"])["softmax"], expected)
+
+    def test_weights_without_values(self) -> None:
+        with pytest.raises(UsageError, match=r"'Cnn' has weights on the device 'meta'.*load_state_dict"):
+            fs.open_network(torch_models.Cnn().to("meta"), input_shape=(16, 16, 3))
+
     @pytest.mark.filterwarnings("ignore:.*jit.*:DeprecationWarning")
     def test_what_cannot_be_seen_into(self) -> None:
         with pytest.raises(UnsupportedLayer, match="'Conv2d' is TorchScript"):
             fs.open_network(torch.jit.trace(nn.Conv2d(3, 2, 1), torch.ones(1, 3, 4, 4)))
+        part = nn.Sequential(nn.ReLU(), torch.jit.trace(nn.Conv2d(3, 2, 1), torch.ones(1, 3, 4, 4)))
+        with pytest.raises(UnsupportedLayer, match="'1' in 'Sequential' is TorchScript"):
+            fs.open_network(part, input_shape=(16, 16, 3))
         with pytest.raises(UsageError, match="layers that were never run"):
             fs.open_network(nn.LazyConv2d(3, 1))
 

@@ -35,6 +35,8 @@ def parse_classes(text: str) -> tuple[str, ...]:
 
 def _from_file(path: Path, text: str) -> list[str]:
     try:
+        if not path.is_dir() and path.exists() and not path.is_file():
+            raise UsageError(f"--classes {text!r} is no regular file. One name a line.")  # it may never end
         if path.stat().st_size > _LARGEST_CLASSES:
             raise UsageError(f"--classes {text!r}: a file of names is not over {_LARGEST_CLASSES:,} bytes.")
         content = path.read_text("utf-8-sig")

@@ -8,6 +8,7 @@ their own (``layer1.0.add``), and so have blocks (chosen by name or as ``block``
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -61,6 +62,19 @@ def open_module(
             f"{module.original_name!r} is TorchScript: its layers run inside an interpreter, out of sight. "
             "Give the module "
             "that it was made from."
+        )
+    scripted = next(
+        (path for path, part in module.named_modules() if isinstance(part, torch.jit.ScriptModule)), None
+    )
+    if scripted is not None:
+        raise UnsupportedLayer(
+            f"{scripted!r} in {type(module).__name__!r} is TorchScript: its layers run inside an "
+            "interpreter, out of sight. Put the module there that it was made from."
+        )
+    if any(weight.is_meta for weight in chain(module.parameters(), module.buffers())):
+        raise UsageError(
+            f"{type(module).__name__!r} has weights on the device 'meta', where they have no values: "
+            "module.to_empty(device='cpu'), then module.load_state_dict(...)."
         )
     if any(
         isinstance(weight, (nn.UninitializedParameter, nn.UninitializedBuffer))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -25,13 +25,20 @@ def undisturbed(model: nn.Module) -> Generator[None]:
     try:
         for module in trained:
             module.training = False
-        with torch.no_grad():
+        with torch.no_grad(), _uncompiled(modules):
             yield
     finally:
         for module in trained:
             module.training = True
         buffers.restore()
         random.restore()
+
+
+def _uncompiled(modules: Iterable[nn.Module]) -> AbstractContextManager[object]:
+    """Parts that are compiled run as they were written: compiled, what is in them is out of sight."""
+    if any(vars(module).get("_compiled_call_impl") or "_orig_mod" in module._modules for module in modules):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()  # asking for it would import the compiler
 
 
 @dataclass(frozen=True, slots=True)
