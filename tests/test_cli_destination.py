@@ -133,3 +133,8 @@ def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="The folder 'file' cannot be made: a file is in the way"):
         destination.check(["file/a.pdf"], [], force=False)
+
+
+def test_no_name_is_no_folder() -> None:
+    with pytest.raises(UsageError, match=r"--output '' names nothing: give a file such as maps\.pdf"):
+        destination.check(["a.pdf", ""], [], force=True)

@@ -94,6 +94,9 @@ def check(paths: Iterable[str], sources: Sequence[str], *, force: bool) -> None:
     UsageError
         With what to do instead.
     """
+    paths = tuple(paths)
+    if "" in paths:
+        raise UsageError("--output '' names nothing: give a file such as maps.pdf, or '.' for this folder.")
     read = {os.path.realpath(source) for source in sources}
     for path in map(Path, paths):
         if os.path.realpath(path) in read:

@@ -36,7 +36,7 @@ def undisturbed(model: nn.Module) -> Generator[None]:
 
 def _uncompiled(modules: Iterable[nn.Module]) -> AbstractContextManager[object]:
     """Parts that are compiled run as they were written: compiled, what is in them is out of sight."""
-    if any(vars(module).get("_compiled_call_impl") or "_orig_mod" in module._modules for module in modules):
+    if any(vars(module).get("_compiled_call_impl") or hasattr(module, "_orig_mod") for module in modules):
         return torch.compiler.set_stance("force_eager")
     return nullcontext()  # asking for it would import the compiler
 
