@@ -85,6 +85,15 @@ class TestWhatIsTranslated:
         assert note.endswith("its own library: Layer 'triple' (Lambda) is a function of its author's.")
 
 
+def test_numbers_are_those_of_the_model_s_layers(keras: ModuleType) -> None:
+    k = keras.layers
+    layers = [keras.Input((4, 4, 1)), k.Lambda(lambda x: x * 2.0, name="twice"), k.ReLU(name="relu")]
+    acts = fs.capture(keras.Sequential(layers), np.full((4, 4), 255, np.uint8), layers=[0])
+    assert list(acts) == ["twice"]
+    acts = fs.capture(live.custom_layer(keras), np.full((10, 12, 3), 255, np.uint8), layers=[1])
+    assert list(acts) == ["conv"]
+
+
 class TestInputs:
     def test_a_mapping_by_name(self, keras: ModuleType) -> None:
         model = _two_inputs(keras, lambda left, right: {"left": left, "right": right})

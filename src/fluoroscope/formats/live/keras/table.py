@@ -11,7 +11,7 @@ import numpy as np
 from fluoroscope.errors import UsageError
 from fluoroscope.formats.keras.translate.table import TABLE
 from fluoroscope.formats.live.keras.inputs import Inputs
-from fluoroscope.formats.live.keras.watching import forward, is_keras_own, is_model, tensors_in
+from fluoroscope.formats.live.keras.watching import forward, is_keras_own, is_model, is_sequential, tensors_in
 from fluoroscope.network.protocol import InputSpec, Layer, Shape
 
 _TRIAL_SIDES = (224, 256)
@@ -48,7 +48,7 @@ def table_of(model: Any, inputs: Inputs) -> Table:
 
 def _trial(model: Any, inputs: Inputs) -> Table:
     table = Table()
-    table.add_inputs(inputs.specs)
+    table.add_inputs(inputs.specs, rows=not is_sequential(model))
     forward(model, inputs, inputs.zeros(), table)
     return table
 
@@ -64,11 +64,13 @@ class Table:
     _counted: set[int] = field(default_factory=set[int])
     _inputs: list[str] = field(default_factory=list[str])
 
-    def add_inputs(self, specs: Iterable[InputSpec]) -> None:
+    def add_inputs(self, specs: Iterable[InputSpec], *, rows: bool) -> None:
+        """The inputs, with a row for each if the model counts them among its layers."""
         for spec in specs:
-            layer = Layer(name=spec.name, kind="InputLayer", family="input", shape=spec.shape)
-            self.rows[spec.name] = Row(layer, -1)
             self._inputs.append(spec.name)
+            if rows:
+                layer = Layer(name=spec.name, kind="InputLayer", family="input", shape=spec.shape)
+                self.rows[spec.name] = Row(layer, -1)
 
     def begin(self, tensors: Sequence[Any]) -> None:
         for name, tensor in zip(self._inputs, tensors, strict=True):
@@ -129,9 +131,8 @@ class Table:
         """Where the channels of a tensor lie: second where the layer, or what it takes, has them there."""
         own = getattr(layer, "data_format", None)
         if own is None:
-            axes = {
-                self.rows[parent].axis for parent in parents if len(self.rows[parent].layer.shape) == rank - 1
-            }
+            before = [self.rows[parent] for parent in parents if parent in self.rows]
+            axes = {row.axis for row in before if len(row.layer.shape) == rank - 1}
             return axes.pop() if len(axes) == 1 and rank > 2 else -1
         return 1 if own == "channels_first" and rank > 2 else -1
 

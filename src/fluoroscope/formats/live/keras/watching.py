@@ -98,6 +98,11 @@ def is_model(layer: Any) -> bool:
     return hasattr(layer, "to_json")
 
 
+def is_sequential(model: Any) -> bool:
+    """True for a Sequential, whose numbers of layers do not count its input."""
+    return any(kind.__name__ == "Sequential" and is_keras_own(kind) for kind in type(model).__mro__)
+
+
 def named_layers(model: Any) -> dict[str, Any]:
     """The layers that a call of `model` can go through, by path, in the order in which they were made.
 
