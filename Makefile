@@ -19,8 +19,8 @@ demo: $(VENV)/.runtime ## the bundled network and X-ray to a PDF
 test: check ## types, lint, import contract and all tests
 	$(BIN)/python -m pytest -n 2
 
-test-applications: $(VENV)/.development ## every layer of every Keras application (25 minutes)
-	$(BIN)/python -m pytest -m applications tests/applications
+test-applications: $(VENV)/.development ## every layer of every Keras application (12 minutes)
+	$(BIN)/python -m pytest -n 2 -m applications tests/applications
 
 check: $(VENV)/.development ## types, lint and the import contract
 	$(BIN)/ruff check
