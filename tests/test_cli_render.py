@@ -327,7 +327,7 @@ def test_every_output_is_known_again(folder: Path, output: str) -> None:
         (["--scaling", "fixed"], "--scaling fixed needs --limits"),
         (["--columns", "0"], "columns is a whole number from 1 on"),
         (["--memory", "lots"], "A size is a number with K, M, G or T"),
-        (["--threads", "-1"], "--threads is a number from 0 on, not -1"),
+        (["--threads", "-1"], "--threads is a number from 0 (one a core) to 1,024, not -1"),
         (["--layers", "conv_9"], "Did you mean 'conv_1'"),
         (["--size", "30x30"], "takes pictures of 20 x 20"),
         (["--colormap", "pink"], "Invalid value for '--colormap'"),

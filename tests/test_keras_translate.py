@@ -582,7 +582,6 @@ def test_state_of_training_is_not_left_over():
         (conv(use_bias="yes"), "has use_bias='yes', not true or false"),
         (conv(size=9), "has a window of 9 pixels, more than the 4 there are"),
         (conv(groups=3), "has 3 groups for 1 channels and 1 filters"),
-        (layer("Conv1D", filters=1, kernel_size=1), "takes 2 axes and the batch, not a shape of 4 x 4 x 1"),
         (layer("Reshape", target_shape=[3, -1]), "cannot bring the shape"),
         (layer("Reshape", target_shape=[-1, -1]), "more than one -1"),
         (layer("Permute", dims=[1, 1, 2]), "no order of 3 axes"),

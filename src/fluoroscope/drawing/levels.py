@@ -77,6 +77,7 @@ def _coefficients(limits: Limits) -> tuple[NDArray[np.float64], NDArray[np.bool_
     narrow = ~scaled | ((span > 1e-30) & (span < 1e30) & (np.abs(middle) < 1e30))
     pivot = np.where(narrow, np.where(narrow, middle, 0).astype(np.float32), middle)
     coefficients = np.zeros((3, len(limits)))
-    slope = 256 / span[scaled]
-    coefficients[:, scaled] = pivot[scaled], slope, (pivot - limits.low)[scaled] * slope
+    # Divided before it is multiplied: half of a range is 0.5 exactly, whatever its size.
+    offset = (pivot - limits.low)[scaled] / span[scaled] * 256
+    coefficients[:, scaled] = pivot[scaled], 256 / span[scaled], offset
     return coefficients, narrow
