@@ -483,6 +483,11 @@ def test_graphs_are_valid_onnx():
     checker.check_model(helper.make_model(proto, opset_imports=opsets, ir_version=8), full_check=True)
 
 
+def test_a_window_on_too_many_axes_is_a_row_with_its_reason():
+    (_, row) = network(layer("Conv1D", "it", filters=1, kernel_size=1)).layers
+    assert "takes 2 axes and the batch here, not a shape of 4 x 4 x 1" in str(row.problem)
+
+
 def test_a_kind_that_is_not_known():
     (_, row) = network(layer("Mystery", "m", weights={"w": [1, 2]})).layers
     assert row.problem == (

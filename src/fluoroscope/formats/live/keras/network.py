@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fluoroscope.errors import LayerNotFound, NetworkError, UsageError
+from fluoroscope.formats.keras.translate.translation import output_name
 from fluoroscope.formats.live.keras.inputs import Inputs
-from fluoroscope.formats.live.keras.table import Row, Table, channels_last, output_name, table_of
+from fluoroscope.formats.live.keras.table import Row, Table, channels_last, table_of
 from fluoroscope.formats.live.keras.watching import Complete, as_numpy, forward, tensors_in
 from fluoroscope.network.budget import Budget, activation_bytes
 from fluoroscope.network.protocol import FloatArray, InputSpec, Layer, Provenance

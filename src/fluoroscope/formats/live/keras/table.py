@@ -10,6 +10,7 @@ import numpy as np
 
 from fluoroscope.errors import UsageError
 from fluoroscope.formats.keras.translate.table import TABLE
+from fluoroscope.formats.keras.translate.translation import output_name
 from fluoroscope.formats.live.keras.inputs import Inputs
 from fluoroscope.formats.live.keras.watching import forward, is_keras_own, is_model, is_sequential, tensors_in
 from fluoroscope.network.protocol import InputSpec, Layer, Shape
@@ -143,11 +144,6 @@ class Table:
         trained = {id(weight) for weight in layer.trainable_weights}
         sizes = {key: int(np.prod(tuple(weight.shape))) for key, weight in fresh.items()}
         return sum(sizes.values()), sum(size for key, size in sizes.items() if key in trained)
-
-
-def output_name(call: str, number: int) -> str:
-    """The row of output `number` of a call: the first has the call's name, the second is ``name:1``."""
-    return call if number == 0 else f"{call}:{number}"
 
 
 def channels_last(shape: Sequence[int | None], axis: int) -> Shape:
